@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A thread pool, and an ordered pipeline over it. */
+#ifndef SW_BASE_THREAD_H
+#define SW_BASE_THREAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slidewise/error.h"
+
+int sw_cpu_count(void); /* CPUs this process may use (affinity and cgroup quota respected) */
+
+typedef struct sw_pool sw_pool;
+sw_status sw_pool_new(int threads, sw_pool **out, sw_error *err) SW_MUST_CHECK;
+void sw_pool_free(sw_pool *pool); /* waits for what is queued */
+int sw_pool_threads(const sw_pool *pool);
+
+/* Runs fn(ctx, i) for i in [0, count) on the pool and the calling thread; returns the error of the
+ * LOWEST failing i (later items may have been skipped). May be called from inside a pool task. */
+typedef sw_status (*sw_pool_fn)(void *ctx, int64_t index, sw_error *err);
+sw_status sw_pool_for(sw_pool *pool, int64_t count, sw_pool_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;
+
+/* Ordered pipeline: `produce` runs for indices 0..count-1 on pool threads, at most `ahead` results
+ * in flight; sw_prefetch_next hands them out in index order. */
+typedef struct sw_prefetch sw_prefetch;
+typedef sw_status (*sw_produce_fn)(void *ctx, int64_t index, void **item, sw_error *err);
+typedef void (*sw_discard_fn)(void *ctx, void *item);
+sw_status sw_prefetch_new(sw_pool *pool, int64_t count, int ahead, sw_produce_fn produce,
+                          sw_discard_fn discard, void *ctx, sw_prefetch **out, sw_error *err) SW_MUST_CHECK;
+/* Next item, owned by the caller; *item NULL at the end. *waited_ns (may be NULL) is how long this
+ * call had to wait: the loader was the limit. */
+sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_error *err) SW_MUST_CHECK;
+void sw_prefetch_free(sw_prefetch *p); /* discards what was not taken */
+
+int64_t sw_now_ns(void); /* monotonic */
+
+#endif

@@ -1,0 +1,2 @@
+list(APPEND SW_SOURCES
+)

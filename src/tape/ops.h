@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ops as functions on tape variables, so that models read like their papers. */
+#ifndef SW_TAPE_OPS_H
+#define SW_TAPE_OPS_H
+
+#include "tape/tape.h"
+
+sw_var *sw_conv2d(sw_tape *t, sw_var *x, sw_var *w, int stride, int pad);
+/* y = [relu](norm(x) * gain + offset [+ residual]); residual may be NULL. */
+sw_var *sw_batch_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_var *running_mean,
+                      sw_var *running_var, sw_var *residual, const sw_batch_norm_attr *attr);
+sw_var *sw_max_pool2d(sw_tape *t, sw_var *x, int window, int stride, int pad);
+sw_var *sw_global_avg_pool(sw_tape *t, sw_var *x);
+sw_var *sw_linear(sw_tape *t, sw_var *x, sw_var *w, sw_var *bias); /* bias may be NULL */
+sw_var *sw_layer_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, double eps); /* offset may be NULL */
+sw_var *sw_relu(sw_tape *t, sw_var *x);
+sw_var *sw_gelu(sw_tape *t, sw_var *x);
+sw_var *sw_tanh(sw_tape *t, sw_var *x);
+sw_var *sw_sigmoid(sw_tape *t, sw_var *x);
+sw_var *sw_dropout(sw_tape *t, sw_var *x, const sw_dropout_attr *attr); /* rate 0: x itself */
+sw_var *sw_add(sw_tape *t, sw_var *a, sw_var *b);
+sw_var *sw_mul(sw_tape *t, sw_var *a, sw_var *b);
+sw_var *sw_scale(sw_tape *t, sw_var *x, double factor);
+sw_var *sw_scale_by(sw_tape *t, sw_var *x, sw_var *scalar);
+sw_var *sw_softmax(sw_tape *t, sw_var *x);
+sw_var *sw_permute(sw_tape *t, sw_var *x, const int *axis);
+sw_var *sw_reshape(sw_tape *t, sw_var *x, sw_shape shape); /* one dimension may be -1 */
+sw_var *sw_rows(sw_tape *t, sw_var *x, int64_t first, int64_t count);
+sw_var *sw_concat(sw_tape *t, sw_var *a, sw_var *b);
+sw_var *sw_matmul(sw_tape *t, sw_var *a, sw_var *b, bool transpose_a, bool transpose_b);
+sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale);
+sw_var *sw_cross_entropy(sw_tape *t, sw_var *logits, sw_var *labels);
+sw_var *sw_mean_rows(sw_tape *t, sw_var *x);
+
+#endif
