@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole-slide inference with a trained run: straight from slides, in bounded memory. */
+#ifndef SLIDEWISE_PREDICT_H
+#define SLIDEWISE_PREDICT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slidewise/error.h"
+#include "slidewise/log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a model says of one slide. All arrays are owned; free with sw_slide_prediction_free. */
+typedef struct sw_slide_prediction {
+    char *slide_id;
+    int n_classes;
+    double *probability; /* [n_classes], softmax of the logits */
+    double *logit;       /* [n_classes] */
+    int predicted;       /* index of the largest logit (lowest index on ties) */
+    int64_t n_patches;
+    int n_heads;         /* 0: the aggregator has no attention */
+    int64_t *xy;         /* [n_patches, 2] top-left corners in level-0 pixels */
+    double patch_level0_px; /* side of a patch in level-0 pixels */
+    int patch_px;        /* side the encoder saw */
+    double mpp_um;       /* resolution of the patches */
+    float *attention;    /* [n_heads, n_patches], each head sums to 1; NULL without attention */
+    double seconds;
+} sw_slide_prediction;
+
+SW_API void sw_slide_prediction_free(sw_slide_prediction *prediction); /* clears it; NULL is fine */
+
+typedef struct sw_predictor_options {
+    const char *checkpoint; /* "best", "last" or a path; NULL: best */
+    const char *backend;    /* NULL: the run's own */
+    int threads;            /* 0: all CPUs of this process */
+    int64_t chunk_patches;  /* patches encoded at a time; 0: the run's eval.chunk_patches */
+    double slide_mpp_um;    /* resolution of slides that carry none; 0: such slides are refused */
+    const sw_sink *sink;    /* borrowed until sw_predictor_close; may be NULL */
+} sw_predictor_options;
+SW_API sw_predictor_options sw_predictor_options_default(void);
+
+typedef struct sw_predictor sw_predictor; /* a run's model, its tiling settings and class names */
+
+/* Opens a run directory written by training. *out is owned by the caller; untouched on failure. */
+SW_API sw_status sw_predictor_open(const char *run_dir, const sw_predictor_options *options, sw_predictor **out,
+                                   sw_error *err) SW_MUST_CHECK;
+SW_API void sw_predictor_close(sw_predictor **predictor); /* sets *predictor to NULL */
+
+SW_API int sw_predictor_classes(const sw_predictor *predictor);
+SW_API const char *sw_predictor_class(const sw_predictor *predictor, int index); /* borrowed */
+SW_API const char *sw_predictor_checkpoint(const sw_predictor *predictor);       /* path; borrowed */
+
+/* Segments, tiles and encodes `slide_path` as the run's training data was tiled. Memory: one chunk of
+ * pixels and the features. A slide without tissue is SW_E_INVALID with a sentence. */
+SW_API sw_status sw_predictor_slide(sw_predictor *predictor, const char *slide_path, sw_slide_prediction *out,
+                                    sw_error *err) SW_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
