@@ -1,2 +1,7 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/base/error.c
+  ${CMAKE_SOURCE_DIR}/src/base/mem.c
+  ${CMAKE_SOURCE_DIR}/src/base/buf.c
+  ${CMAKE_SOURCE_DIR}/src/base/fs.c
+  ${CMAKE_SOURCE_DIR}/src/base/rng.c
 )
