@@ -2,10 +2,10 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 void sw_buf_free(sw_buf *buf)
 {
@@ -54,12 +54,12 @@ void sw_buf_printf(sw_buf *buf, const char *fmt, ...)
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int size = vsnprintf(NULL, 0, fmt, args);
+    int size = sw_vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     if (size < 0) {
         buf->failed = true;
     } else if (reserve(buf, (size_t)size)) {
-        vsnprintf(buf->data + buf->size, (size_t)size + 1, fmt, again);
+        sw_vsnprintf(buf->data + buf->size, (size_t)size + 1, fmt, again);
         buf->size += (size_t)size;
     }
     va_end(again);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/text.h" /* sw_parse_double, sw_parse_int */
 #include "slidewise/error.h"
 
 typedef struct sw_csv sw_csv;
@@ -26,10 +27,6 @@ const char *sw_csv_column_name(const sw_csv *csv, size_t column);
 int sw_csv_find(const sw_csv *csv, const char *column_name); /* -1 when absent */
 const char *sw_csv_cell(const sw_csv *csv, size_t row, size_t column); /* borrowed; "" when empty */
 int64_t sw_csv_line(const sw_csv *csv, size_t row); /* 1-based line in the file, for messages */
-
-/* Strict number parsing for cells and options: the whole text must be a number. */
-bool sw_parse_double(const char *text, double *out);
-bool sw_parse_int(const char *text, int64_t *out);
 
 /* Writing: appends one field, quoted when needed; `last` ends the row. */
 void sw_csv_put(sw_buf *buf, const char *field, bool last);

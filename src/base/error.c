@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* Cuts a text that did not fit, back to the last whole UTF-8 character. */
 static void cut_to_whole_character(char *text, size_t capacity)
 {
@@ -25,7 +27,7 @@ sw_status sw_error_set(sw_error *err, sw_status code, const char *fmt, ...)
     char text[sizeof(err->message)];
     va_list args;
     va_start(args, fmt);
-    int written = vsnprintf(text, sizeof(text), fmt, args);
+    int written = sw_vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     if (written < 0) text[0] = '\0';
     cut_to_whole_character(text, sizeof(text));
@@ -41,7 +43,7 @@ sw_status sw_error_prefix(sw_error *err, const char *fmt, ...)
     char text[sizeof(err->message)];
     va_list args;
     va_start(args, fmt);
-    int written = vsnprintf(text, sizeof(text), fmt, args);
+    int written = sw_vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     size_t used = written < 0 ? 0 : strlen(text);
     snprintf(text + used, sizeof(text) - used, "%s%s", used ? ": " : "", err->message);

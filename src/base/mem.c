@@ -3,9 +3,10 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 /* The test hook and the block count are the only state of the process that the library keeps. */
 static atomic_llong fail_countdown; /* 0: never fail */
@@ -81,10 +82,10 @@ char *sw_asprintf(const char *fmt, ...)
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int size = vsnprintf(NULL, 0, fmt, args);
+    int size = sw_vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     char *text = size < 0 ? NULL : sw_malloc((size_t)size + 1);
-    if (text) vsnprintf(text, (size_t)size + 1, fmt, again);
+    if (text) sw_vsnprintf(text, (size_t)size + 1, fmt, again);
     va_end(again);
     return text;
 }

@@ -4,4 +4,8 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/base/buf.c
   ${CMAKE_SOURCE_DIR}/src/base/fs.c
   ${CMAKE_SOURCE_DIR}/src/base/rng.c
+  ${CMAKE_SOURCE_DIR}/src/base/text.c
+  ${CMAKE_SOURCE_DIR}/src/base/csv.c
+  ${CMAKE_SOURCE_DIR}/src/base/json.c
+  ${CMAKE_SOURCE_DIR}/src/base/yaml.c
 )

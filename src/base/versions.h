@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The versions of the libraries that are linked, each answered by the one file that names the library.
+ * The texts have static storage. */
+#ifndef SW_BASE_VERSIONS_H
+#define SW_BASE_VERSIONS_H
+
+const char *sw_jansson_version(void);   /* base/json.c */
+const char *sw_libyaml_version(void);   /* base/yaml.c */
+const char *sw_onednn_version(void);    /* backend/cpu/ */
+const char *sw_libzip_version(void);    /* weights/ */
+const char *sw_openslide_version(void); /* slide/ */
+const char *sw_turbojpeg_version(void); /* slide/ */
+const char *sw_libpng_version(void);    /* slide/ */
+const char *sw_libtiff_version(void);   /* slide/ */
+const char *sw_lmdb_version(void);      /* store/ */
+const char *sw_cairo_version(void);     /* explain/ or report/ */
+
+#endif
