@@ -8,4 +8,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/base/csv.c
   ${CMAKE_SOURCE_DIR}/src/base/json.c
   ${CMAKE_SOURCE_DIR}/src/base/yaml.c
+  ${CMAKE_SOURCE_DIR}/src/base/thread.c
+  ${CMAKE_SOURCE_DIR}/src/base/cpu.c
+  ${CMAKE_SOURCE_DIR}/src/base/log.c
 )

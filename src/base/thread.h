@@ -11,12 +11,14 @@
 int sw_cpu_count(void); /* CPUs this process may use (affinity and cgroup quota respected) */
 
 typedef struct sw_pool sw_pool;
+/* threads 0: as many as sw_cpu_count() says. */
 sw_status sw_pool_new(int threads, sw_pool **out, sw_error *err) SW_MUST_CHECK;
-void sw_pool_free(sw_pool *pool); /* waits for what is queued */
-int sw_pool_threads(const sw_pool *pool);
+void sw_pool_free(sw_pool *pool); /* waits for what is queued; free its prefetches first */
+int sw_pool_threads(const sw_pool *pool); /* NULL: 1 */
 
 /* Runs fn(ctx, i) for i in [0, count) on the pool and the calling thread; returns the error of the
- * LOWEST failing i (later items may have been skipped). May be called from inside a pool task. */
+ * LOWEST failing i (later items may have been skipped). May be called from inside a pool task.
+ * pool NULL: runs serially on the calling thread. */
 typedef sw_status (*sw_pool_fn)(void *ctx, int64_t index, sw_error *err);
 sw_status sw_pool_for(sw_pool *pool, int64_t count, sw_pool_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;
 
