@@ -125,10 +125,11 @@ SW_API void sw_evaluation_free(sw_evaluation *eval);
  *  "auc_left_out"}; undefined numbers are null. */
 SW_API sw_status sw_evaluation_write(const sw_evaluation *eval, const char *path, sw_error *err) SW_MUST_CHECK;
 SW_API sw_status sw_evaluation_read(const char *path, sw_evaluation *out, sw_error *err) SW_MUST_CHECK;
-/* A table for a terminal (metrics, confusion matrix, classes); *text is owned (free() it). */
+/* A table for a terminal (metrics, confusion matrix, classes); *text is owned: sw_evaluation_text_free. */
 SW_API sw_status sw_evaluation_text(const sw_evaluation *eval, char **text, sw_error *err) SW_MUST_CHECK;
-/* The JSON that sw_evaluation_write writes; *text is owned (free() it). */
+/* The JSON that sw_evaluation_write writes; *text is owned: sw_evaluation_text_free. */
 SW_API sw_status sw_evaluation_json(const sw_evaluation *eval, char **text, sw_error *err) SW_MUST_CHECK;
+SW_API void sw_evaluation_text_free(char *text); /* NULL is fine */
 
 /* Evaluates RUN/predictions_<split>.csv and writes RUN/metrics_<split>.json. `out` may be NULL. */
 SW_API sw_status sw_eval_run(const char *run_dir, const char *split, const sw_eval_options *options,
