@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A bag through the model in evaluation mode: one chunk of pixels and the features in memory. */
+#ifndef SW_INFER_INFER_H
+#define SW_INFER_INFER_H
+
+#include "base/thread.h"
+#include "batch/batch.h"
+#include "model/model.h"
+#include "slidewise/log.h"
+
+/* What the model says of one bag; free with sw_bag_result_free. */
+typedef struct sw_bag_result {
+    int64_t n_patches;
+    int n_classes, n_heads;
+    double *logit;       /* [n_classes] */
+    double *probability; /* [n_classes] */
+    int predicted;
+    float *attention;    /* [n_heads, n_patches]; NULL where the aggregator has none */
+} sw_bag_result;
+void sw_bag_result_free(sw_bag_result *result);
+
+typedef struct sw_infer_options {
+    int64_t chunk_patches; /* patches encoded at a time, > 0 */
+    int crop_px;           /* side the encoder sees: whole patches are resized to it */
+    sw_channel_order channel_order;
+    int ahead;             /* chunks loaded ahead of the encoder */
+    sw_pool *pool;         /* borrowed: decodes the chunks */
+    sw_meter *meter;       /* borrowed, may be NULL: ticked with patches */
+    int64_t meter_base;    /* patches counted before this bag */
+} sw_infer_options;
+
+/* Encodes all patches of `source` and aggregates them. */
+sw_status sw_infer_bag(sw_model *model, sw_patch_source *source, const sw_infer_options *options,
+                       sw_bag_result *out, sw_error *err) SW_MUST_CHECK;
+
+/* Softmax on the host, in double. */
+void sw_softmax_host(const double *logit, int n, double *probability);
+
+#endif
