@@ -54,9 +54,10 @@ SW_API const char *sw_predictor_class(const sw_predictor *predictor, int index);
 SW_API const char *sw_predictor_checkpoint(const sw_predictor *predictor);       /* path; borrowed */
 
 /* Segments, tiles and encodes `slide_path` as the run's training data was tiled. Memory: one chunk of
- * pixels and the features. A slide without tissue is SW_E_INVALID with a sentence. */
-SW_API sw_status sw_predictor_slide(sw_predictor *predictor, const char *slide_path, sw_slide_prediction *out,
-                                    sw_error *err) SW_MUST_CHECK;
+ * pixels and the features. slide_mpp_um > 0 is the resolution of level 0 instead of what the file says. A slide
+ * without tissue is SW_E_INVALID with a sentence. */
+SW_API sw_status sw_predictor_slide(sw_predictor *predictor, const char *slide_path, double slide_mpp_um,
+                                    sw_slide_prediction *out, sw_error *err) SW_MUST_CHECK;
 
 #ifdef __cplusplus
 }
