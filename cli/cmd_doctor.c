@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* doctor: what this build was made of, what the machine offers, and what is missing. */
+#include <gnu/libc-version.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -29,7 +30,7 @@ static const char *const features_of_interest[] = {"avx2",     "fma",      "avx5
 enum { FEATURES = sizeof(features_of_interest) / sizeof(features_of_interest[0]) };
 
 typedef struct machine {
-    char os[128], kernel[192], cpu[128], driver[192];
+    char os[128], kernel[200], cpu[128], driver[192];
     bool feature[FEATURES];
     sw_names gpus;    /* models of NVIDIA devices */
     sw_names missing; /* sentences */
@@ -160,21 +161,10 @@ static const char *compiler(void)
 #endif
 }
 
-static const char *c_library(void)
-{
-#if defined(__GLIBC__)
-    static char text[32];
-    snprintf(text, sizeof(text), "glibc %d.%d", __GLIBC__, __GLIBC_MINOR__);
-    return text;
-#else
-    return "not glibc";
-#endif
-}
-
 static void print_text(const machine *m)
 {
     printf("slidewise  %s\n", SW_VERSION);
-    printf("compiler   %s, %s\n", compiler(), c_library());
+    printf("compiler   %s, glibc %s\n", compiler(), gnu_get_libc_version());
     printf("system     %s (%s)\n", m->os, m->kernel);
     printf("cpu        %s, %d threads usable\n           features:", m->cpu, sw_cpu_count());
     bool any = false;
@@ -188,10 +178,11 @@ static void print_text(const machine *m)
     for (size_t i = 0; i < m->gpus.count; i++) printf("%s%s", i ? ", " : "", m->gpus.name[i]);
     printf("%s%s%s (CUDA backend in this build: %s)\n", m->gpus.count ? "" : "none", m->driver[0] ? "; driver " : "",
            m->driver, built_with_cuda() ? "yes" : "no");
-    printf("libraries");
-    for (int i = 0; i < LIBRARIES; i++) printf("%s %-14s %s\n", i ? "         " : " ", libraries[i].name, libraries[i].version());
+    for (int i = 0; i < LIBRARIES; i++) {
+        printf("%-10s %-14s %s\n", i ? "" : "libraries", libraries[i].name, libraries[i].version());
+    }
     if (m->missing.count == 0) puts("missing    nothing");
-    for (size_t i = 0; i < m->missing.count; i++) printf("%s %s\n", i ? "          " : "missing   ", m->missing.name[i]);
+    for (size_t i = 0; i < m->missing.count; i++) printf("%-10s %s\n", i ? "" : "missing", m->missing.name[i]);
 }
 
 static void write_json(const machine *m, sw_buf *out)
@@ -199,7 +190,7 @@ static void write_json(const machine *m, sw_buf *out)
     sw_json_writer w;
     sw_json_begin(&w, out, 2);
     sw_json_object(&w);
-    const char *texts[][2] = {{"slidewise", SW_VERSION}, {"compiler", compiler()}, {"c_library", c_library()},
+    const char *texts[][2] = {{"slidewise", SW_VERSION}, {"compiler", compiler()}, {"glibc", gnu_get_libc_version()},
                               {"system", m->os},         {"kernel", m->kernel},    {"cpu", m->cpu}};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         sw_json_key(&w, texts[i][0]);

@@ -72,9 +72,9 @@ static int unknown_option(const cli_command *command, const char *argument)
     name[strcspn(name, "=")] = '\0';
     const char *nearest = strlen(name) > 1 ? sw_nearest_name(name, names, count) : NULL;
     if (nearest) {
-        return cli_misuse("slidewise %s: unknown option \"%s\"; did you mean \"--%s\"?", command->name, argument, nearest);
+        return cli_misuse("%s: unknown option \"%s\"; did you mean \"--%s\"?", command->name, argument, nearest);
     }
-    return cli_misuse("slidewise %s: unknown option \"%s\"; slidewise %s --help lists the options", command->name, argument,
+    return cli_misuse("%s: unknown option \"%s\"; slidewise %s --help lists the options", command->name, argument,
                       command->name);
 }
 
@@ -92,13 +92,13 @@ static int check_value(const cli_command *command, const cli_option *o, const ch
     int64_t whole;
     double real;
     if (o->type == CLI_INT && !sw_parse_int(value, &whole)) {
-        return cli_misuse("slidewise %s: --%s: \"%s\" is not a whole number", command->name, o->name, value);
+        return cli_misuse("%s: --%s: \"%s\" is not a whole number", command->name, o->name, value);
     }
     if (o->type == CLI_REAL && !sw_parse_double(value, &real)) {
-        return cli_misuse("slidewise %s: --%s: \"%s\" is not a number", command->name, o->name, value);
+        return cli_misuse("%s: --%s: \"%s\" is not a number", command->name, o->name, value);
     }
     if (o->type == CLI_PATH && value[0] == '\0') {
-        return cli_misuse("slidewise %s: --%s: the path is empty", command->name, o->name);
+        return cli_misuse("%s: --%s: the path is empty", command->name, o->name);
     }
     return 0;
 }
@@ -134,11 +134,11 @@ static int take_long(cli_args *args, const char *argument, const char *following
     const cli_option *o = find_option(args->command, name, size, 0);
     if (!o) return unknown_option(args->command, argument);
     if (o->type == CLI_FLAG) {
-        if (value) return cli_misuse("slidewise %s: --%s takes no value", args->command->name, o->name);
+        if (value) return cli_misuse("%s: --%s takes no value", args->command->name, o->name);
         return add_given(args, o, NULL);
     }
     if (!value) {
-        if (!following) return cli_misuse("slidewise %s: --%s needs a value (%s)", args->command->name, o->name, o->value);
+        if (!following) return cli_misuse("%s: --%s needs a value (%s)", args->command->name, o->name, o->value);
         value = following;
         *used = 1;
     }
@@ -157,7 +157,7 @@ static int take_letters(cli_args *args, const char *argument, const char *follow
             continue;
         }
         const char *value = at[1] ? at + 1 : following;
-        if (!value) return cli_misuse("slidewise %s: -%c needs a value (%s)", args->command->name, *at, o->value);
+        if (!value) return cli_misuse("%s: -%c needs a value (%s)", args->command->name, *at, o->value);
         if (!at[1]) *used = 1;
         return add_given(args, o, value);
     }
@@ -190,10 +190,10 @@ static int check_operands(const cli_args *args)
 {
     const cli_command *c = args->command;
     if (args->operand_count < (size_t)c->min_operands) {
-        return cli_misuse("slidewise %s needs %s; slidewise %s --help tells more", c->name, c->operands, c->name);
+        return cli_misuse("%s needs %s; slidewise %s --help tells more", c->name, c->operands, c->name);
     }
     if (c->max_operands >= 0 && args->operand_count > (size_t)c->max_operands) {
-        return cli_misuse("slidewise %s: unexpected argument \"%s\"; slidewise %s --help tells more", c->name,
+        return cli_misuse("%s: unexpected argument \"%s\"; slidewise %s --help tells more", c->name,
                           args->operand[c->max_operands], c->name);
     }
     return 0;
