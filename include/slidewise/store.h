@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Patches on disk: a store is one LMDB directory that holds whole slides, each at one or more scales. A slide is
+ * committed at once: what can be seen in a store is always complete. Every record carries a checksum. */
+#ifndef SLIDEWISE_STORE_H
+#define SLIDEWISE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slidewise/error.h"
+#include "slidewise/log.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SW_STORE_MAX_SCALES 16
+
+/* The patches of one slide at one resolution. */
+typedef struct sw_store_scale {
+    double mpp_um, magnification; /* of the patches; magnification = 10 / mpp_um */
+    int patch_px;                 /* side of a patch, pixels */
+    int overlap_px;               /* of neighbours, pixels at mpp_um */
+    int quality;                  /* of the JPEGs */
+    double patch_level0_px;       /* side of a patch, level-0 pixels (a real number) */
+    double step_level0_px;        /* distance of neighbours, level-0 pixels */
+    int64_t n_patches;
+} sw_store_scale;
+
+/* What is known of a slide. Texts are borrowed: from the store until it is closed; in sw_store_commit from the caller
+ * for the call. */
+typedef struct sw_store_slide {
+    const char *slide_id;
+    const char *path;            /* of the slide file when it was tiled */
+    int64_t source_bytes;        /* size of that file */
+    int64_t width, height;       /* level 0 */
+    double mpp_um;               /* of level 0 */
+    const char *mpp_source;      /* sw_mpp_source_name */
+    double tissue_fraction;      /* share of the slide's area that is tissue; 1 for whole images */
+    double seconds;              /* that tiling took */
+    const char *properties_json; /* the slide file's own properties, one JSON object */
+    int n_scales;
+    sw_store_scale scale[SW_STORE_MAX_SCALES];
+} sw_store_slide;
+
+/* --- reading */
+
+typedef struct sw_store sw_store;
+
+/* Opens a store read-only, as it is now: slides added later need a new opening. Works on read-only media. Open a store
+ * once per process and share the handle between threads (LMDB's file locks belong to the process).
+ * *out is owned by the caller; untouched on failure. SW_E_NOT_FOUND: no such folder; SW_E_FORMAT: the folder is not a
+ * store, is of another version, truncated or corrupt; SW_E_IO: may not be read. */
+SW_API sw_status sw_store_open(const char *path, sw_store **out, sw_error *err) SW_MUST_CHECK;
+SW_API void sw_store_close(sw_store **store); /* sets *store to NULL; fit for SW_CLEANUP */
+
+SW_API const char *sw_store_path(const sw_store *store);
+/* The settings a store was made with: names and values as text, in the order they were given. */
+SW_API size_t sw_store_setting_count(const sw_store *store);
+SW_API const char *sw_store_setting_name(const sw_store *store, size_t index);
+SW_API const char *sw_store_setting(const sw_store *store, const char *name); /* NULL: absent */
+
+/* Slides in bytewise order of their ids, whatever the order in which they were added. `slide` below is an index into
+ * this list, `scale` one into sw_store_slide.scale. Indices out of range give NULL, 0 or SW_E_INVALID. */
+SW_API int64_t sw_store_slide_count(const sw_store *store);
+SW_API int64_t sw_store_find(const sw_store *store, const char *slide_id); /* -1: absent */
+SW_API const sw_store_slide *sw_store_slide_get(const sw_store *store, int64_t slide);
+SW_API const char *sw_store_slide_id(const sw_store *store, int64_t slide);
+SW_API int sw_store_scale_count(const sw_store *store, int64_t slide);
+SW_API const sw_store_scale *sw_store_scale_get(const sw_store *store, int64_t slide, int scale);
+/* The scale of a slide whose mpp_um is within 1 % of `mpp_um`; -1: none. */
+SW_API int sw_store_scale_find(const sw_store *store, int64_t slide, double mpp_um);
+
+/* Top-left corners in level-0 pixels: xy is [n_patches, 2], caller's. Checked against the checksum. */
+SW_API sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64_t *xy, sw_error *err)
+    SW_MUST_CHECK;
+/* The JPEG of one patch, checked against its checksum; borrowed until the store is closed (it lies in the memory map).
+ * One lookup. May be called from any number of threads. */
+SW_API sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg,
+                                size_t *size, sw_error *err) SW_MUST_CHECK;
+
+/* Checks every record; the first bad one is the error. *n_records (may be NULL) counts what was checked. */
+SW_API sw_status sw_store_verify(const sw_store *store, const sw_sink *sink, int64_t *n_records, sw_error *err)
+    SW_MUST_CHECK;
+
+/* --- writing: one writer per store at a time, used from one thread */
+
+typedef struct sw_store_writer sw_store_writer;
+
+typedef struct sw_store_setting_pair {
+    const char *name, *value;
+} sw_store_setting_pair;
+
+/* Opens or creates a store for writing. A new store keeps `settings`; an existing one must have the same, or SW_E_INVALID
+ * names the first that differs, both values and the mend. A second writer is refused (SW_E_IO). The settings are copied.
+ * *out is owned by the caller; untouched on failure. */
+SW_API sw_status sw_store_writer_open(const char *path, const sw_store_setting_pair *settings, size_t n_settings,
+                                      sw_store_writer **out, sw_error *err) SW_MUST_CHECK;
+/* A slide that was begun and not committed is dropped. Sets *writer to NULL; fit for SW_CLEANUP. */
+SW_API void sw_store_writer_close(sw_store_writer **writer);
+
+SW_API int64_t sw_store_writer_count(const sw_store_writer *writer);
+/* What the store knows of a slide that is in it; NULL: not in it. Borrowed until the next commit. */
+SW_API const sw_store_slide *sw_store_writer_find(const sw_store_writer *writer, const char *slide_id);
+SW_API const sw_store_slide *sw_store_writer_get(const sw_store_writer *writer, int64_t index); /* in id order */
+
+/* One slide: begin, then all patches of scale 0 from index 0 up, of scale 1, …, then commit. Any failure drops the
+ * whole slide; the writer can begin another. A full disk is SW_E_NOSPACE. */
+SW_API sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error *err) SW_MUST_CHECK;
+SW_API sw_status sw_store_put(sw_store_writer *writer, int scale, int64_t index, const void *jpeg, size_t size,
+                              sw_error *err) SW_MUST_CHECK;
+/* `slide`: everything about it (slide_id as begun, n_patches of each scale as put); xy[s]: [n_patches of s, 2]. */
+SW_API sw_status sw_store_commit(sw_store_writer *writer, const sw_store_slide *slide, const int64_t *const *xy,
+                                 sw_error *err) SW_MUST_CHECK;
+SW_API void sw_store_abandon(sw_store_writer *writer); /* drops the slide that was begun, if any */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From slides to a store of patches: open, segment, lay the grid, read, resize, encode, commit. */
+#ifndef SLIDEWISE_TILE_H
+#define SLIDEWISE_TILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "slidewise/error.h"
+#include "slidewise/grid.h"
+#include "slidewise/log.h"
+#include "slidewise/slide.h"
+#include "slidewise/store.h"
+#include "slidewise/tissue.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What decides which patches a slide gives. */
+typedef struct sw_tile_settings {
+    int n_scales;
+    double mpp_um[SW_STORE_MAX_SCALES]; /* of the patches, in the order given; default one scale, 1.0 */
+    int patch_px;             /* default 256 */
+    int overlap_px;           /* default 0 */
+    int quality;              /* of the JPEGs, default 80 */
+    bool whole_image;         /* no tissue segmentation: a grid over the whole image; default false */
+    sw_tissue_options tissue; /* default sw_tissue_options_default() */
+} sw_tile_settings;
+SW_API sw_tile_settings sw_tile_settings_default(void);
+
+/* The settings a store was tiled with, so that new slides can be tiled alike. *out untouched on failure. */
+SW_API sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_error *err) SW_MUST_CHECK;
+
+/* The patch positions that these settings give on a slide. *tissue and *grid are overwritten; grid is [n_scales], caller's;
+ * free each with sw_tissue_free and sw_grid_free (also after a failure, they are empty then). SW_E_INVALID with the sentence
+ * for a slide without resolution, without tissue, or without a patch at one of the scales. */
+SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid,
+                                   sw_error *err) SW_MUST_CHECK;
+
+typedef struct sw_tile_options {
+    const char *store;         /* directory; made when missing */
+    sw_tile_settings settings;
+    double slide_mpp_um;       /* resolution of slides that carry none; 0 (default): they fail */
+    int threads;               /* 0 (default): all CPUs of this process */
+    bool masks;                /* also write STORE/masks/ID.png, STORE/overlays/ID.jpg and STORE/contours/ID.geojson */
+    const sw_sink *sink;       /* may be NULL */
+} sw_tile_options;
+SW_API sw_tile_options sw_tile_options_default(void);
+
+typedef enum sw_tile_status {
+    SW_TILE_DONE,       /* tiled now */
+    SW_TILE_ALREADY,    /* in the store since an earlier call */
+    SW_TILE_NO_TISSUE,  /* nothing was found on it */
+    SW_TILE_NO_MPP,     /* its resolution is unknown */
+    SW_TILE_UNREADABLE, /* missing, damaged or of an unknown format */
+    SW_TILE_FAILED      /* any other reason */
+} sw_tile_status;
+SW_API const char *sw_tile_status_name(sw_tile_status status); /* "done", "already done", "no tissue", … */
+
+typedef struct sw_tile_row {
+    char *slide_id, *path;
+    sw_tile_status status;
+    char *reason;                           /* NULL unless it failed */
+    int64_t n_patches[SW_STORE_MAX_SCALES]; /* per scale */
+    double tissue_fraction;
+    double seconds;                         /* that tiling took, in this or the earlier call */
+} sw_tile_row;
+
+typedef struct sw_tile_result {
+    sw_tile_row *row;   /* the slides asked for, in their order */
+    size_t count;
+    int n_scales;
+    double mpp_um[SW_STORE_MAX_SCALES];
+    size_t n_done, n_already, n_failed; /* n_failed: every other status */
+    int64_t n_patches;  /* of the slides asked for, all scales */
+    double seconds;
+} sw_tile_result;
+SW_API void sw_tile_result_free(sw_tile_result *result); /* clears it; fit for SW_CLEANUP */
+
+/* Tiles every slide of the list into the store; a slide that fails keeps its reason in its row and the others go on. Slides
+ * that the store holds already are not done again. A store made with other settings is refused (SW_E_INVALID names which).
+ * Also writes STORE/slides.csv: the rows, then the store's other slides. Returns SW_OK also when slides failed; an error
+ * means that the work as a whole could not go on (store, disk, memory), SW_E_CANCELLED that the sink asked to stop: slides
+ * committed before stay. *result is overwritten; on an error it holds what was done until then. */
+SW_API sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result,
+                         sw_error *err) SW_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
