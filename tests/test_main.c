@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the registered tests of one program and reports in TAP. Arguments: names to run (default all). */
-#define _GNU_SOURCE
 #include "test.h"
 
 #include <ftw.h>
