@@ -78,8 +78,10 @@ typedef struct sw_forward_args {
 
 typedef struct sw_backward_args {
     const void *attr;
+    /* Shape and dtype of inputs and outputs are always there; `storage` is NULL where the tape has let the
+     * value go because `needs` does not name it. in[i] is NULL for an absent optional input. */
     const sw_tensor *in[SW_OP_MAX_IN];
-    const sw_tensor *out[SW_OP_MAX_OUT]; /* values and what forward saved; empty where released */
+    const sw_tensor *out[SW_OP_MAX_OUT]; /* the value and what forward saved */
     const sw_tensor *grad_out;
     sw_tensor *grad_in[SW_OP_MAX_IN]; /* NULL: not wanted */
     bool add[SW_OP_MAX_IN];           /* true: add to what grad_in holds; false: overwrite it */
@@ -127,7 +129,7 @@ typedef struct sw_memory_use {
 } sw_memory_use;
 sw_memory_use sw_backend_memory(const sw_backend *be);
 
-/* Fills: called by sw_backend_new. */
+/* Fills the whole table with the plain C kernels, which read and write plain layout only. */
 void sw_ref_kernels(sw_kernels table[SW_OP_COUNT]);
 
 #endif

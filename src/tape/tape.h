@@ -11,7 +11,7 @@
 typedef struct sw_tape sw_tape;
 typedef struct sw_var sw_var; /* owned by the tape */
 
-/* `record` false: values only, inputs are let go as soon as nothing else holds them (inference). */
+/* `record` false: values only (inference); sw_var_done lets them go. */
 sw_status sw_tape_new(sw_backend *be, bool record, sw_tape **out, sw_error *err) SW_MUST_CHECK;
 void sw_tape_free(sw_tape *tape);
 sw_backend *sw_tape_backend(const sw_tape *tape);
@@ -29,7 +29,15 @@ sw_var *sw_tape_frozen(sw_tape *tape, sw_slab *slab, int index); /* a parameter 
 /* Records one op. `in[i]` may be NULL for absent optional inputs. */
 sw_var *sw_tape_op(sw_tape *tape, sw_op_id op, const void *attr, sw_var *const *in, int n_in);
 
-const sw_tensor *sw_var_value(const sw_var *v); /* borrowed from the tape */
+/* The caller gives no further op this variable and reads its value no more: the value is let go as
+ * soon as no recorded backward needs it (at once on a tape that does not record). Encoders call it on
+ * every intermediate; without it values live until the tape's backward or its end. NULL is fine. */
+void sw_var_done(sw_var *v);
+bool sw_var_wants_grad(const sw_var *v); /* a gradient will flow to or through it */
+
+/* Borrowed from the tape, empty after sw_var_done. After sw_tape_backward only the values of leaves and
+ * of the variable backward started from are still there. */
+const sw_tensor *sw_var_value(const sw_var *v);
 const sw_tensor *sw_var_grad(const sw_var *v);  /* NULL before backward or where none was wanted */
 const sw_shape *sw_var_shape(const sw_var *v);  /* of a poisoned tape's dummy: rank 0 */
 /* Reference to an auxiliary output (cross_entropy's probabilities). */

@@ -39,6 +39,7 @@ typedef struct sw_device_ops {
 struct sw_device {
     const sw_device_ops *ops;
     const char *name; /* "ref", "guard", "cpu", "cuda" */
+    int64_t bytes_now, bytes_peak; /* atomic; kept by tensor.c */
 };
 
 typedef struct sw_storage {
@@ -57,6 +58,10 @@ struct sw_tensor {
     int layout;          /* 0: plain row-major; other values are private to the backend, which may
                             store any tensor it made itself in its own layout of the same byte size */
 };
+
+/* Gives `t` fresh storage of `bytes` (a backend whose layout needs more room than sw_tensor_bytes(t));
+ * dtype, shape and layout stay, what it held before is released. */
+sw_status sw_tensor_restore(sw_device *dev, sw_tensor *t, size_t bytes, sw_error *err) SW_MUST_CHECK;
 
 sw_status sw_tensor_new(sw_device *dev, sw_dtype dtype, sw_shape shape, sw_tensor *out, sw_error *err)
     SW_MUST_CHECK; /* memory not initialised */
