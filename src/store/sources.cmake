@@ -1,2 +1,6 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/store/lmdb.c
+  ${CMAKE_SOURCE_DIR}/src/store/record.c
+  ${CMAKE_SOURCE_DIR}/src/store/store.c
+  ${CMAKE_SOURCE_DIR}/src/store/writer.c
 )

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "store/kv.h"
+
+/* Address space only: the file is as large as what is in it. Grown by doubling between slides. */
+#define FIRST_MAP_BYTES ((size_t)256 << 30)
+#define LEAST_MAP_BYTES ((size_t)1 << 30)
+#define MOST_READERS 1024
+
+struct sw_kv {
+    char *dir;
+    MDB_env *env;
+    MDB_dbi dbi;
+    MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
+    pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
+    bool has_lock, writer;
+    int lock_fd; /* of writer.lock; -1: none */
+};
+
+/* ---- what LMDB says, as sentences */
+
+static sw_status kv_error(const char *dir, int rc, bool writing, sw_error *err)
+{
+    switch (rc) {
+    case ENOSPC:
+    case EDQUOT:
+        return sw_error_set(err, SW_E_NOSPACE,
+                            "store %s: the disk that holds it is full; free some space and run the same command again (whole "
+                            "slides are kept), or choose another place",
+                            dir);
+    case MDB_MAP_FULL:
+        return sw_error_set(err, SW_E_NOSPACE,
+                            "store %s: it has outgrown the address space it may use; raise the limit (ulimit -v) or tile into "
+                            "another store",
+                            dir);
+    case ENOMEM:
+        return sw_error_set(err, SW_E_NOMEM, "store %s: no address space to map it; raise the limit (ulimit -v)", dir);
+    case EACCES:
+    case EPERM:
+    case EROFS: {
+        char reason[128];
+        return sw_error_set(err, SW_E_IO, "store %s: it may not be %s (%s); change its permissions or choose another place", dir,
+                            writing ? "written" : "read", strerror_r(rc, reason, sizeof reason));
+    }
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+        return sw_error_set(err, SW_E_FORMAT,
+                            "store %s: its data.mdb is not an LMDB database or its head is damaged; restore it from a copy or "
+                            "tile into a new store",
+                            dir);
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_INCOMPATIBLE:
+        return sw_error_set(err, SW_E_FORMAT,
+                            "store %s: its data.mdb is damaged (%s); restore it from a copy or tile into a new store", dir,
+                            mdb_strerror(rc));
+    case MDB_READERS_FULL:
+        return sw_error_set(err, SW_E_IO, "store %s: more than %d readers have it open; close some", dir, MOST_READERS);
+    default: return sw_error_set(err, SW_E_IO, "store %s: %s", dir, mdb_strerror(rc));
+    }
+}
+
+/* ---- opening */
+
+void sw_kv_close(sw_kv **address)
+{
+    sw_kv *kv = *address;
+    *address = NULL;
+    if (!kv) return;
+    if (kv->txn) mdb_txn_abort(kv->txn);
+    if (kv->env) mdb_env_close(kv->env);
+    if (kv->lock_fd >= 0) close(kv->lock_fd);
+    if (kv->has_lock) pthread_mutex_destroy(&kv->lock);
+    sw_free(kv->dir);
+    sw_free(kv);
+}
+
+static sw_status kv_new(const char *dir, bool writer, sw_kv **out, sw_error *err)
+{
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = sw_calloc(1, sizeof *kv);
+    if (!kv) return sw_nomem(err);
+    kv->lock_fd = -1;
+    kv->writer = writer;
+    kv->dir = sw_strdup(dir);
+    if (!kv->dir) return sw_nomem(err);
+    kv->has_lock = pthread_mutex_init(&kv->lock, NULL) == 0;
+    if (!kv->has_lock) return sw_nomem(err);
+    *out = SW_STEAL(kv);
+    return SW_OK;
+}
+
+static int env_open(sw_kv *kv, unsigned flags, size_t map_bytes)
+{
+    int rc = mdb_env_create(&kv->env);
+    if (rc != 0) return rc;
+    if ((rc = mdb_env_set_maxreaders(kv->env, MOST_READERS)) != 0) return rc;
+    if (map_bytes > 0 && (rc = mdb_env_set_mapsize(kv->env, map_bytes)) != 0) return rc;
+    rc = mdb_env_open(kv->env, kv->dir, flags | MDB_NOTLS, 0666);
+    if (rc == 0) return 0;
+    mdb_env_close(kv->env);
+    kv->env = NULL;
+    return rc;
+}
+
+/* Pages beyond the end of the file would end the process with SIGBUS when they are read. */
+static sw_status check_size(const sw_kv *kv, sw_error *err)
+{
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat file;
+    mdb_filehandle_t fd = -1;
+    int rc = mdb_env_info(kv->env, &info);
+    if (rc == 0) rc = mdb_env_stat(kv->env, &pages);
+    if (rc == 0) rc = mdb_env_get_fd(kv->env, &fd);
+    if (rc == 0 && fstat(fd, &file) != 0) rc = errno;
+    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    long long need = ((long long)info.me_last_pgno + 1) * (long long)pages.ms_psize;
+    if (file.st_size >= need) return SW_OK;
+    return sw_error_set(err, SW_E_FORMAT,
+                        "store %s: its data.mdb is truncated: %lld bytes of %lld are there; copy it again from where it is "
+                        "whole, or tile into a new store",
+                        kv->dir, (long long)file.st_size, need);
+}
+
+static sw_status check_is_store(const char *dir, sw_error *err)
+{
+    if (!sw_path_exists(dir)) {
+        return sw_error_set(err, SW_E_NOT_FOUND,
+                            "store %s: there is no such folder; make a store with: slidewise tile SLIDES --store %s", dir, dir);
+    }
+    SW_AUTOFREE char *data = sw_path_join(dir, "data.mdb");
+    if (!data) return sw_nomem(err);
+    struct stat file;
+    /* Only "not there" makes it no store: what may not be looked at is said by the opening. */
+    if ((stat(data, &file) != 0 && (errno == ENOENT || errno == ENOTDIR)) || !sw_path_is_dir(dir)) {
+        return sw_error_set(err, SW_E_FORMAT, "%s is not a store: it has no data.mdb; give the folder that slidewise tile wrote",
+                            dir);
+    }
+    return SW_OK;
+}
+
+sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err)
+{
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
+    SW_TRY(check_is_store(dir, err));
+    SW_TRY(kv_new(dir, false, &kv, err));
+    int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD, 0);
+    /* A lock file that cannot be made or written: nobody here can be writing either. */
+    if (rc == EACCES || rc == EROFS || rc == EPERM) rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK, 0);
+    if (rc != 0) return kv_error(dir, rc, false, err);
+    SW_TRY(check_size(kv, err));
+    rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
+    if (rc == 0) rc = mdb_dbi_open(kv->txn, NULL, 0, &kv->dbi);
+    if (rc != 0) return kv_error(dir, rc, false, err);
+    *out = SW_STEAL(kv);
+    return SW_OK;
+}
+
+/* The lock is the kernel's: it ends with the process, however that ends. */
+static sw_status lock_writer(sw_kv *kv, sw_error *err)
+{
+    SW_AUTOFREE char *path = sw_path_join(kv->dir, "writer.lock");
+    if (!path) return sw_nomem(err);
+    kv->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (kv->lock_fd < 0) return kv_error(kv->dir, errno, true, err);
+    if (flock(kv->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return kv_error(kv->dir, errno, true, err);
+        char pid[32] = "";
+        ssize_t got = pread(kv->lock_fd, pid, sizeof pid - 1, 0);
+        pid[got > 0 ? got : 0] = '\0';
+        return sw_error_set(err, SW_E_IO, "store %s: process %s is writing it; wait until it ends, or choose another store",
+                            kv->dir, pid[0] ? pid : "of another user");
+    }
+    char pid[32];
+    int size = snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    if (ftruncate(kv->lock_fd, 0) != 0 || pwrite(kv->lock_fd, pid, (size_t)size, 0) != size)
+        return kv_error(kv->dir, errno, true, err);
+    return SW_OK;
+}
+
+sw_status sw_kv_open_write(const char *dir, sw_kv **out, sw_error *err)
+{
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
+    SW_TRY(sw_mkdir_p(dir, err));
+    SW_TRY(kv_new(dir, true, &kv, err));
+    SW_TRY(lock_writer(kv, err));
+    size_t map = FIRST_MAP_BYTES;
+    int rc = env_open(kv, 0, map);
+    while (rc == ENOMEM && map > LEAST_MAP_BYTES) rc = env_open(kv, 0, map /= 2);
+    if (rc != 0) return kv_error(dir, rc, true, err);
+    SW_TRY(check_size(kv, err));
+    int dead;
+    rc = mdb_reader_check(kv->env, &dead); /* slots of killed readers would keep old pages alive */
+    MDB_txn *txn = NULL;
+    if (rc == 0) rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    if (rc == 0) {
+        rc = mdb_dbi_open(txn, NULL, 0, &kv->dbi);
+        if (rc == 0) rc = mdb_txn_commit(txn);
+        else mdb_txn_abort(txn);
+    }
+    if (rc != 0) return kv_error(dir, rc, true, err);
+    *out = SW_STEAL(kv);
+    return SW_OK;
+}
+
+const char *sw_kv_dir(const sw_kv *kv)
+{
+    return kv->dir;
+}
+
+/* ---- reading */
+
+static MDB_val value_of(const void *bytes, size_t size)
+{
+    return (MDB_val){.mv_size = size, .mv_data = (void *)bytes};
+}
+
+/* A writer reads through its own transaction, or a short one when none is open. */
+static int reading_txn(sw_kv *kv, MDB_txn **txn)
+{
+    *txn = kv->txn;
+    return kv->txn ? 0 : mdb_txn_begin(kv->env, NULL, MDB_RDONLY, txn);
+}
+
+sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **value, size_t *size, sw_error *err)
+{
+    MDB_val k = value_of(key, key_size), v = {0};
+    *value = NULL;
+    *size = 0;
+    if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was asked for outside a transaction", kv->dir);
+    pthread_mutex_lock(&kv->lock);
+    int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
+    pthread_mutex_unlock(&kv->lock);
+    if (rc == MDB_NOTFOUND) return SW_OK;
+    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    *value = v.mv_data;
+    *size = v.mv_size;
+    return SW_OK;
+}
+
+static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)
+{
+    MDB_cursor *cursor = NULL;
+    int rc = mdb_cursor_open(txn, kv->dbi, &cursor);
+    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    MDB_val k = value_of(&first, 1), v = {0};
+    sw_status status = SW_OK;
+    rc = mdb_cursor_get(cursor, &k, &v, first ? MDB_SET_RANGE : MDB_FIRST);
+    while (rc == 0 && status == SW_OK && (!first || *(const char *)k.mv_data == first)) {
+        status = fn(ctx, k.mv_data, k.mv_size, v.mv_data, v.mv_size, err);
+        if (status == SW_OK) rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    if (status != SW_OK || rc == 0 || rc == MDB_NOTFOUND) return status;
+    return kv_error(kv->dir, rc, kv->writer, err);
+}
+
+sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err)
+{
+    MDB_txn *txn = NULL;
+    pthread_mutex_lock(&kv->lock);
+    int rc = reading_txn(kv, &txn);
+    sw_status status = rc == 0 ? each(kv, txn, first, fn, ctx, err) : kv_error(kv->dir, rc, kv->writer, err);
+    if (rc == 0 && txn != kv->txn) mdb_txn_abort(txn);
+    pthread_mutex_unlock(&kv->lock);
+    return status;
+}
+
+/* ---- writing */
+
+/* Room for a slide must be there before its transaction begins: the map cannot grow within one. */
+static int grow_map(sw_kv *kv)
+{
+    MDB_envinfo info;
+    MDB_stat pages;
+    int rc = mdb_env_info(kv->env, &info);
+    if (rc == 0) rc = mdb_env_stat(kv->env, &pages);
+    if (rc != 0) return rc;
+    size_t used = (info.me_last_pgno + 1) * (size_t)pages.ms_psize;
+    return used > info.me_mapsize / 2 ? mdb_env_set_mapsize(kv->env, info.me_mapsize * 2) : 0;
+}
+
+sw_status sw_kv_begin(sw_kv *kv, sw_error *err)
+{
+    if (kv->txn || !kv->writer) return sw_error_set(err, SW_E_INTERNAL, "store %s: a slide is being written already", kv->dir);
+    int rc = grow_map(kv);
+    if (rc == 0) rc = mdb_txn_begin(kv->env, NULL, 0, &kv->txn);
+    if (rc == 0) return SW_OK;
+    kv->txn = NULL;
+    return kv_error(kv->dir, rc, true, err);
+}
+
+sw_status sw_kv_put(sw_kv *kv, const void *key, size_t key_size, size_t size, void **space, sw_error *err)
+{
+    MDB_val k = value_of(key, key_size), v = value_of(NULL, size);
+    if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was put outside a slide", kv->dir);
+    int rc = mdb_put(kv->txn, kv->dbi, &k, &v, MDB_NOOVERWRITE | MDB_RESERVE);
+    if (rc == MDB_KEYEXIST) return sw_error_set(err, SW_E_INTERNAL, "store %s: a record would be written twice", kv->dir);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
+    *space = v.mv_data;
+    return SW_OK;
+}
+
+sw_status sw_kv_commit(sw_kv *kv, sw_error *err)
+{
+    if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: there is no slide to commit", kv->dir);
+    int rc = mdb_txn_commit(kv->txn); /* frees the transaction whatever it answers */
+    kv->txn = NULL;
+    return rc == 0 ? SW_OK : kv_error(kv->dir, rc, true, err);
+}
+
+void sw_kv_abort(sw_kv *kv)
+{
+    if (kv->txn) mdb_txn_abort(kv->txn);
+    kv->txn = NULL;
+}

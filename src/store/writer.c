@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/mem.h"
+#include "slidewise/store.h"
+#include "store/kv.h"
+#include "store/record.h"
+
+struct sw_store_writer {
+    sw_kv *kv;
+    sw_setting_list settings;
+    sw_record_list slides;
+    char *begun; /* id of the slide being written; NULL: none */
+    int64_t put[SW_STORE_MAX_SCALES];
+};
+
+void sw_store_writer_close(sw_store_writer **address)
+{
+    sw_store_writer *writer = *address;
+    *address = NULL;
+    if (!writer) return;
+    if (writer->kv) sw_store_abandon(writer);
+    sw_record_list_free(&writer->slides);
+    sw_setting_list_free(&writer->settings);
+    sw_kv_close(&writer->kv);
+    sw_free(writer);
+}
+
+static sw_status setting_differs(const sw_store_writer *w, const char *name, const char *has, const char *asked, sw_error *err)
+{
+    return sw_error_set(err, SW_E_INVALID,
+                        "store %s: it was made with %s = %s, and %s is asked now; use the same settings, or another store",
+                        sw_kv_dir(w->kv), name, has ? has : "(not set)", asked ? asked : "(not set)");
+}
+
+static sw_status compare_settings(const sw_store_writer *w, const sw_store_setting_pair *settings, size_t n, sw_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *has = sw_setting_list_find(&w->settings, settings[i].name);
+        if (!has || strcmp(has, settings[i].value) != 0) return setting_differs(w, settings[i].name, has, settings[i].value, err);
+    }
+    for (size_t i = 0; i < w->settings.count; i++) {
+        bool asked = false;
+        for (size_t j = 0; j < n; j++) asked = asked || strcmp(settings[j].name, w->settings.name[i]) == 0;
+        if (!asked) return setting_differs(w, w->settings.name[i], w->settings.value[i], NULL, err);
+    }
+    return SW_OK;
+}
+
+/* Runs `put` in a transaction of its own. */
+static sw_status write_meta(sw_kv *kv, const sw_store_setting_pair *settings, size_t n_settings, sw_error *err)
+{
+    SW_TRY(sw_kv_begin(kv, err));
+    sw_status status = sw_record_put_meta(kv, settings, n_settings, err);
+    if (status == SW_OK) return sw_kv_commit(kv, err);
+    sw_kv_abort(kv);
+    return status;
+}
+
+/* Values are read within a transaction, which here writes nothing. */
+static sw_status read_meta(sw_store_writer *w, bool *found, sw_error *err)
+{
+    SW_TRY(sw_kv_begin(w->kv, err));
+    sw_status status = sw_record_get_meta(w->kv, &w->settings, found, err);
+    if (status == SW_OK && *found) status = sw_record_list_load(w->kv, &w->slides, err);
+    sw_kv_abort(w->kv);
+    return status;
+}
+
+sw_status sw_store_writer_open(const char *path, const sw_store_setting_pair *settings, size_t n_settings,
+                               sw_store_writer **out, sw_error *err)
+{
+    SW_CLEANUP(sw_store_writer_close) sw_store_writer *w = sw_calloc(1, sizeof *w);
+    bool found;
+    if (!w) return sw_nomem(err);
+    SW_TRY(sw_kv_open_write(path, &w->kv, err));
+    SW_TRY(read_meta(w, &found, err));
+    if (found) SW_TRY(compare_settings(w, settings, n_settings, err));
+    else SW_TRY(write_meta(w->kv, settings, n_settings, err));
+    *out = SW_STEAL(w);
+    return SW_OK;
+}
+
+int64_t sw_store_writer_count(const sw_store_writer *writer)
+{
+    return (int64_t)writer->slides.count;
+}
+
+const sw_store_slide *sw_store_writer_get(const sw_store_writer *writer, int64_t index)
+{
+    return index >= 0 && (size_t)index < writer->slides.count ? &writer->slides.item[index].slide : NULL;
+}
+
+const sw_store_slide *sw_store_writer_find(const sw_store_writer *writer, const char *slide_id)
+{
+    return sw_store_writer_get(writer, sw_record_list_find(&writer->slides, slide_id));
+}
+
+void sw_store_abandon(sw_store_writer *writer)
+{
+    sw_kv_abort(writer->kv);
+    sw_free(writer->begun);
+    writer->begun = NULL;
+}
+
+sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error *err)
+{
+    if (writer->begun) {
+        return sw_error_set(err, SW_E_INTERNAL, "store %s: slide %s was begun before %s was committed", sw_kv_dir(writer->kv),
+                            slide_id, writer->begun);
+    }
+    if (!slide_id[0] || sw_store_writer_find(writer, slide_id)) {
+        return sw_error_set(err, SW_E_INVALID, "store %s: it holds a slide named \"%s\" already, or the name is empty",
+                            sw_kv_dir(writer->kv), slide_id);
+    }
+    SW_AUTOFREE char *id = sw_strdup(slide_id);
+    if (!id) return sw_nomem(err);
+    SW_TRY(sw_kv_begin(writer->kv, err));
+    memset(writer->put, 0, sizeof writer->put);
+    writer->begun = SW_STEAL(id);
+    return SW_OK;
+}
+
+/* Ends the slide when `status` is a failure. */
+static sw_status or_abandon(sw_store_writer *writer, sw_status status)
+{
+    if (status != SW_OK) sw_store_abandon(writer);
+    return status;
+}
+
+static sw_status out_of_order(const sw_store_writer *w, const char *what, sw_error *err)
+{
+    return sw_error_set(err, SW_E_INTERNAL, "store %s: %s of slide %s", sw_kv_dir(w->kv), what,
+                        w->begun ? w->begun : "(none was begun)");
+}
+
+sw_status sw_store_put(sw_store_writer *writer, int scale, int64_t index, const void *jpeg, size_t size, sw_error *err)
+{
+    if (!writer->begun || scale < 0 || scale >= SW_STORE_MAX_SCALES || index != writer->put[scale] || index >= UINT32_MAX)
+        return or_abandon(writer, out_of_order(writer, "a patch was put out of order", err));
+    sw_key key = sw_key_patch(writer->slides.next_number, scale, index);
+    SW_TRY(or_abandon(writer, sw_record_put(writer->kv, &key, jpeg, size, err)));
+    writer->put[scale]++;
+    return SW_OK;
+}
+
+static sw_status put_coords(sw_store_writer *writer, int scale, const int64_t *xy, sw_error *err)
+{
+    size_t n = (size_t)writer->put[scale] * 2;
+    SW_AUTOFREE uint8_t *bytes = sw_malloc(n * 8 + 1);
+    if (!bytes) return sw_nomem(err);
+    for (size_t i = 0; i < n; i++) {
+        for (int b = 0; b < 8; b++) bytes[8 * i + (size_t)b] = (uint8_t)((uint64_t)xy[i] >> 8 * b);
+    }
+    sw_key key = sw_key_coords(writer->slides.next_number, scale);
+    return sw_record_put(writer->kv, &key, bytes, n * 8, err);
+}
+
+static sw_status commit(sw_store_writer *w, const sw_store_slide *slide, const int64_t *const *xy, sw_error *err)
+{
+    if (!w->begun || strcmp(w->begun, slide->slide_id) != 0 || slide->n_scales < 1 || slide->n_scales > SW_STORE_MAX_SCALES)
+        return out_of_order(w, "the commit does not fit the beginning", err);
+    for (int i = 0; i < slide->n_scales; i++) {
+        if (slide->scale[i].n_patches != w->put[i]) return out_of_order(w, "patches are missing", err);
+        SW_TRY(put_coords(w, i, xy[i], err));
+    }
+    uint32_t number = w->slides.next_number;
+    SW_TRY(sw_record_put_slide(w->kv, number, slide, err));
+    /* Known before it is committed, so that nothing can fail after the commit. */
+    SW_TRY(sw_record_list_add(&w->slides, slide, number, err));
+    sw_status status = sw_kv_commit(w->kv, err);
+    if (status != SW_OK) sw_record_list_remove(&w->slides, slide->slide_id);
+    return status;
+}
+
+sw_status sw_store_commit(sw_store_writer *writer, const sw_store_slide *slide, const int64_t *const *xy, sw_error *err)
+{
+    SW_TRY(or_abandon(writer, commit(writer, slide, xy, err)));
+    sw_free(writer->begun);
+    writer->begun = NULL;
+    return SW_OK;
+}
