@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -17,6 +18,7 @@
 #define FIRST_MAP_BYTES ((size_t)256 << 30)
 #define LEAST_MAP_BYTES ((size_t)1 << 30)
 #define MOST_READERS 1024
+#define FULL_DISK_BYTES ((uint64_t)1 << 16)
 
 struct sw_kv {
     char *dir;
@@ -30,8 +32,16 @@ struct sw_kv {
 
 /* ---- what LMDB says, as sentences */
 
+/* LMDB answers EIO for a write that the disk took only in part, which is what a disk does as it fills up. */
+static bool disk_is_full(const char *dir)
+{
+    struct statvfs disk;
+    return statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < FULL_DISK_BYTES;
+}
+
 static sw_status kv_error(const char *dir, int rc, bool writing, sw_error *err)
 {
+    if (rc == EIO && writing && disk_is_full(dir)) rc = ENOSPC;
     switch (rc) {
     case ENOSPC:
     case EDQUOT:

@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "slidewise/store.h"
+#include "store/kv.h"
+#include "store/record.h"
 #include "test.h"
 
 #define PATCH_BYTES 9000
@@ -79,9 +81,10 @@ static const char *path_in(const char *dir, const char *name)
 {
     static char path[8][600];
     static int turn;
+    char joined[600];
     char *p = path[turn++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", dir, name);
-    return p;
+    snprintf(joined, sizeof joined, "%s/%s", dir, name);
+    return strcpy(p, joined);
 }
 
 static bool patch_is_right(const sw_store *store, int64_t slide, int scale, int64_t index)
@@ -340,20 +343,19 @@ TEST(a_truncated_store)
     CHECK_STR(err.message, expected);
 }
 
-/* Turns one bit of the file where `needle` stands; false: it is not there. */
+/* Turns one bit of the file wherever `needle` stands (old pages hold copies); false: nowhere. */
 static bool flip_bit_at(const char *file, const uint8_t *needle, size_t size)
 {
     sw_error err = {0};
     SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
     if (sw_file_read(file, &bytes, &err) != SW_OK) return false;
-    uint8_t *at = memmem(bytes.data, bytes.size, needle, size);
-    if (!at) return false;
-    long offset = (long)((char *)at - bytes.data) + (long)size / 2;
-    uint8_t byte = (uint8_t)(bytes.data[offset] ^ 1);
-    int fd = open(file, O_WRONLY);
-    bool done = fd >= 0 && pwrite(fd, &byte, 1, offset) == 1;
-    if (fd >= 0) close(fd);
-    return done;
+    size_t from = 0;
+    int found = 0;
+    for (char *at; (at = memmem(bytes.data + from, bytes.size - from, needle, size)) != NULL; found++) {
+        at[size / 2] ^= 1;
+        from = (size_t)(at - bytes.data) + size;
+    }
+    return found > 0 && sw_file_write(file, bytes.data, bytes.size, &err) == SW_OK;
 }
 
 TEST(one_wrong_bit_is_found)
@@ -400,12 +402,36 @@ TEST(another_version_is_refused)
     sw_error err = {0};
     char expected[1200];
     const char *path = path_in(sw_test_dir(), "version");
-    CHECK_OK(make_store(path, 1, &err));
-    CHECK(flip_bit_at(path_in(path, "data.mdb"), (const uint8_t *)"\"version\":1", 11));
-    CHECK_INT(open_status(path, &err), SW_E_FORMAT); /* a flipped bit is damage, not another version */
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
+    static const char head[] = "{\"format\":\"slidewise store\",\"version\":2,\"settings\":{}}";
+    sw_key key = sw_key_meta();
+    CHECK_OK(sw_kv_open_write(path, &kv, &err));
+    CHECK_OK(sw_kv_begin(kv, &err));
+    CHECK_OK(sw_record_put(kv, &key, head, sizeof head - 1, &err));
+    CHECK_OK(sw_kv_commit(kv, &err));
+    sw_kv_close(&kv);
+    CHECK_INT(open_status(path, &err), SW_E_UNSUPPORTED);
     snprintf(expected, sizeof expected,
-             "store %s: its head record is damaged (its checksum differs); restore the store from a copy or tile into a new one",
-             path);
+             "store %s: it is of version 2, this slidewise reads version 1; use the slidewise that made it, or tile again", path);
+    CHECK_STR(err.message, expected);
+}
+
+TEST(another_lmdb_database_is_refused)
+{
+    sw_error err = {0};
+    char expected[1200];
+    const char *path = path_in(sw_test_dir(), "foreign");
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
+    void *space;
+    CHECK_OK(sw_kv_open_write(path, &kv, &err));
+    CHECK_OK(sw_kv_begin(kv, &err));
+    CHECK_OK(sw_kv_put(kv, "__keys__", 8, 1, &space, &err));
+    *(char *)space = 'x';
+    CHECK_OK(sw_kv_commit(kv, &err));
+    sw_kv_close(&kv);
+    CHECK_INT(open_status(path, &err), SW_E_FORMAT);
+    snprintf(expected, sizeof expected,
+             "%s is an LMDB database, but not a store of slidewise; give the folder that slidewise tile wrote", path);
     CHECK_STR(err.message, expected);
 }
 
