@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plain TIFF pictures through libtiff; pyramids are OpenSlide's business. */
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <tiffio.h>
+
+#include "base/mem.h"
+#include "slide/image_codec.h"
+
+typedef struct messages {
+    char first[256]; /* the first error is the cause, later ones are its consequences */
+} messages;
+
+/* libtiff 4.5 brought message handlers per file. Before it there are only those of the process, which print. */
+#if TIFFLIB_VERSION >= 20221213
+static int keep_first(TIFF *tiff, void *ctx, const char *module, const char *fmt, va_list ap)
+{
+    messages *m = ctx;
+    (void)tiff;
+    (void)module;
+    if (!m->first[0]) vsnprintf(m->first, sizeof m->first, fmt, ap);
+    return 1;
+}
+
+static int drop(TIFF *tiff, void *ctx, const char *module, const char *fmt, va_list ap)
+{
+    (void)tiff;
+    (void)ctx;
+    (void)module;
+    (void)fmt;
+    (void)ap;
+    return 1;
+}
+
+static TIFF *open_tiff(const char *path, messages *m)
+{
+    TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
+    if (!options) return NULL;
+    TIFFOpenOptionsSetErrorHandlerExtR(options, keep_first, m);
+    TIFFOpenOptionsSetWarningHandlerExtR(options, drop, m);
+    TIFF *tiff = TIFFOpenExt(path, "r", options);
+    TIFFOpenOptionsFree(options);
+    return tiff;
+}
+#else
+static void keep_silent(void)
+{
+    TIFFSetErrorHandler(NULL);
+    TIFFSetWarningHandler(NULL);
+}
+
+static TIFF *open_tiff(const char *path, messages *m)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_silent);
+    snprintf(m->first, sizeof m->first, "this libtiff gives no reason");
+    return TIFFOpen(path, "r");
+}
+#endif
+
+static void close_tiff(TIFF **tiff)
+{
+    if (*tiff) TIFFClose(*tiff);
+}
+
+static sw_status unreadable(const char *path, const messages *m, sw_error *err)
+{
+    return sw_error_set(err, SW_E_FORMAT, "%s: the file is damaged or cut short (libtiff: %s); copy it again from its source",
+                        path, m->first[0] ? m->first : "no reason given");
+}
+
+static double mpp_of(TIFF *tiff, ttag_t tag)
+{
+    float per_unit = 0;
+    uint16_t unit = RESUNIT_NONE;
+    if (!TIFFGetField(tiff, tag, &per_unit) || !(per_unit > 0)) return 0;
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
+    if (unit == RESUNIT_INCH) return 25400.0 / (double)per_unit;
+    if (unit == RESUNIT_CENTIMETER) return 10000.0 / (double)per_unit;
+    return 0;
+}
+
+sw_status sw_tiff_peek(const char *path, sw_tiff_facts *out, sw_error *err)
+{
+    messages m = {{0}};
+    SW_CLEANUP(close_tiff) TIFF *tiff = open_tiff(path, &m);
+    uint32_t width = 0, height = 0;
+    memset(out, 0, sizeof *out);
+    if (!tiff || !TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width) || !TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height)) {
+        return unreadable(path, &m, err);
+    }
+    out->width = width;
+    out->height = height;
+    out->mpp_um_x = mpp_of(tiff, TIFFTAG_XRESOLUTION);
+    out->mpp_um_y = mpp_of(tiff, TIFFTAG_YRESOLUTION);
+    do {
+        uint32_t w = 0, h = 0;
+        uint16_t channels = 1;
+        TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &w);
+        TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &h);
+        TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &channels);
+        if (w == width && h == height && channels == 1) out->n_channel_pages++;
+    } while (TIFFReadDirectory(tiff));
+    return SW_OK;
+}
+
+sw_status sw_tiff_read(const char *path, sw_image *out, sw_error *err)
+{
+    messages m = {{0}};
+    SW_CLEANUP(close_tiff) TIFF *tiff = open_tiff(path, &m);
+    SW_CLEANUP(sw_image_free) sw_image image = {0};
+    uint32_t width = 0, height = 0;
+    memset(out, 0, sizeof *out);
+    if (!tiff || !TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width) || !TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height)) {
+        return unreadable(path, &m, err);
+    }
+    SW_TRY(sw_image_new(width, height, 255, &image, err));
+    size_t n = (size_t)width * height;
+    SW_AUTOFREE uint32_t *raster = sw_calloc(n, sizeof *raster);
+    if (!raster) return sw_nomem(err);
+    if (!TIFFReadRGBAImageOriented(tiff, width, height, raster, ORIENTATION_TOPLEFT, 1)) {
+        return unreadable(path, &m, err);
+    }
+    for (size_t i = 0; i < n; i++) { /* libtiff hands out colours multiplied by alpha */
+        unsigned rest = 255 - TIFFGetA(raster[i]);
+        unsigned c[3] = {TIFFGetR(raster[i]) + rest, TIFFGetG(raster[i]) + rest, TIFFGetB(raster[i]) + rest};
+        for (int k = 0; k < 3; k++) image.rgb[3 * i + k] = (uint8_t)(c[k] > 255 ? 255 : c[k]);
+    }
+    *out = image;
+    memset(&image, 0, sizeof image);
+    return SW_OK;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slides that OpenSlide reads. */
+#include <openslide/openslide.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "slide/slide_internal.h"
+
+/* An OpenSlide handle that met an error answers nothing but that error from then on, whoever asks. A failed read is
+ * therefore repeated on a handle of its own; when that one works it takes the place of the broken one. */
+typedef struct state {
+    char *path;
+    pthread_rwlock_t lock; /* read: use the handle; write: replace it */
+    openslide_t *handle;
+} state;
+
+static sw_status damaged(const char *path, const char *reason, sw_error *err)
+{
+    return sw_error_set(err, SW_E_FORMAT,
+                        "%s: the slide is damaged or cut short (OpenSlide: %s); copy it again from its source", path,
+                        reason);
+}
+
+static bool is_dicom(const char *path)
+{
+    char magic[4] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    bool dicom = fseek(file, 128, SEEK_SET) == 0 && fread(magic, 1, 4, file) == 4 && memcmp(magic, "DICM", 4) == 0;
+    fclose(file);
+    return dicom;
+}
+
+/* Files that OpenSlide does not know may still be pictures; a DICOM file never is. */
+static sw_status not_known(const char *path, sw_error *err)
+{
+    if (!is_dicom(path)) return SW_OK;
+    const char *version = openslide_get_version();
+    if (atoi(version) < 4) {
+        return sw_error_set(err, SW_E_UNSUPPORTED,
+                            "%s: DICOM slides need OpenSlide 4.0 or newer, and this is OpenSlide %s; install a newer "
+                            "OpenSlide or convert the slide to a pyramidal TIFF",
+                            path, version);
+    }
+    return sw_error_set(err, SW_E_UNSUPPORTED,
+                        "%s: OpenSlide %s does not know this DICOM file as a slide; give one file of a whole-slide "
+                        "series, or convert it to a pyramidal TIFF",
+                        path, version);
+}
+
+static sw_status read_facts(openslide_t *handle, const char *path, sw_slide_facts *facts, sw_error *err)
+{
+    const char *vendor = openslide_get_property_value(handle, OPENSLIDE_PROPERTY_NAME_VENDOR);
+    snprintf(facts->format, sizeof facts->format, "%s", vendor ? vendor : "unknown");
+    facts->n_levels = openslide_get_level_count(handle);
+    if (facts->n_levels < 1) return damaged(path, "no image level in it", err);
+    facts->level = sw_calloc((size_t)facts->n_levels, sizeof *facts->level);
+    if (!facts->level) return sw_nomem(err);
+    for (int i = 0; i < facts->n_levels; i++) {
+        sw_slide_level *level = &facts->level[i];
+        openslide_get_level_dimensions(handle, i, &level->width, &level->height);
+        level->downsample = openslide_get_level_downsample(handle, i);
+    }
+    for (const char *const *name = openslide_get_property_names(handle); name && *name; name++) {
+        const char *value = openslide_get_property_value(handle, *name);
+        if (value) SW_TRY(sw_slide_facts_add(facts, *name, value, err));
+    }
+    return SW_OK;
+}
+
+static void close_state(void *ctx)
+{
+    state *s = ctx;
+    if (!s) return;
+    if (s->handle) openslide_close(s->handle);
+    pthread_rwlock_destroy(&s->lock);
+    sw_free(s->path);
+    sw_free(s);
+}
+
+static sw_status open_state(const char *path, sw_slide_facts *facts, void **out, sw_error *err)
+{
+    *out = NULL;
+    openslide_t *handle = openslide_open(path);
+    if (!handle) return not_known(path, err);
+    const char *reason = openslide_get_error(handle);
+    sw_status status = reason ? damaged(path, reason, err) : read_facts(handle, path, facts, err);
+    state *s = status == SW_OK ? sw_calloc(1, sizeof *s) : NULL;
+    if (status == SW_OK && (!s || !(s->path = sw_strdup(path)))) status = sw_nomem(err);
+    if (status != SW_OK) {
+        sw_free(s);
+        openslide_close(handle);
+        return status;
+    }
+    pthread_rwlock_init(&s->lock, NULL);
+    s->handle = handle;
+    *out = s;
+    return SW_OK;
+}
+
+/* OpenSlide's pixels are multiplied by their alpha: over white, the missing part is 255 - alpha. */
+static void over_white(const uint32_t *argb, int64_t n, uint8_t *restrict rgb)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t p = argb[i], rest = 255 - (p >> 24);
+        uint32_t r = ((p >> 16) & 255) + rest, g = ((p >> 8) & 255) + rest, b = (p & 255) + rest;
+        rgb[3 * i] = (uint8_t)(r > 255 ? 255 : r);
+        rgb[3 * i + 1] = (uint8_t)(g > 255 ? 255 : g);
+        rgb[3 * i + 2] = (uint8_t)(b > 255 ? 255 : b);
+    }
+}
+
+static sw_status read_again(state *s, uint32_t *argb, int level, int64_t x, int64_t y, int64_t width, int64_t height,
+                            sw_error *err)
+{
+    openslide_t *fresh = openslide_open(s->path);
+    if (!fresh) return sw_error_set(err, SW_E_IO, "the file can no longer be opened");
+    if (!openslide_get_error(fresh)) openslide_read_region(fresh, argb, x, y, level, width, height);
+    const char *reason = openslide_get_error(fresh);
+    if (reason) {
+        sw_status status = sw_error_set(err, SW_E_FORMAT, "%s", reason);
+        openslide_close(fresh);
+        return status;
+    }
+    pthread_rwlock_wrlock(&s->lock);
+    openslide_t *broken = s->handle;
+    bool replace = openslide_get_error(broken) != NULL; /* another thread may have done it meanwhile */
+    if (replace) s->handle = fresh;
+    pthread_rwlock_unlock(&s->lock);
+    openslide_close(replace ? broken : fresh);
+    return SW_OK;
+}
+
+static sw_status read_pixels(void *ctx, int level, int64_t x, int64_t y, int64_t width, int64_t height, uint8_t *rgb,
+                             sw_error *err)
+{
+    state *s = ctx;
+    size_t n = (size_t)width * (size_t)height;
+    SW_AUTOFREE uint32_t *argb = sw_malloc(n * sizeof *argb);
+    if (!argb) return sw_nomem(err);
+    pthread_rwlock_rdlock(&s->lock);
+    openslide_read_region(s->handle, argb, x, y, level, width, height);
+    bool failed = openslide_get_error(s->handle) != NULL;
+    pthread_rwlock_unlock(&s->lock);
+    if (failed) SW_TRY(read_again(s, argb, level, x, y, width, height, err));
+    over_white(argb, (int64_t)n, rgb);
+    return SW_OK;
+}
+
+const sw_slide_ops sw_slide_openslide = {"openslide", open_state, read_pixels, close_state};
