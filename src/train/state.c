@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+sw_train_state sw_train_state_start(uint64_t config_hash)
+{
+    sw_train_state s = {.config_hash = config_hash};
+    for (int i = 0; i < 2; i++) s.best[i] = (sw_best){0, NAN};
+    return s;
+}
+
+static void put_best(sw_json_writer *w, const char *key, const sw_best *best)
+{
+    sw_json_key(w, key);
+    sw_json_object(w);
+    sw_json_key(w, "epoch");
+    sw_json_int(w, best->epoch);
+    sw_json_key(w, "metric");
+    sw_json_number(w, best->metric); /* NaN is written as null */
+    sw_json_end_object(w);
+}
+
+void sw_train_state_write(const sw_train_state *s, sw_buf *out)
+{
+    sw_json_writer w;
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->config_hash);
+    sw_json_begin(&w, out, 0);
+    sw_json_object(&w);
+    const struct {
+        const char *key;
+        int64_t value;
+    } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
+                {"stale", s->stale}, {"log_bytes", s->log_bytes}};
+    for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
+        sw_json_key(&w, ints[i].key);
+        sw_json_int(&w, ints[i].value);
+    }
+    sw_json_key(&w, "loss_sum");
+    sw_json_number(&w, s->loss_sum);
+    sw_json_key(&w, "seconds");
+    sw_json_number(&w, s->seconds);
+    put_best(&w, "best", &s->best[0]);
+    put_best(&w, "best_ema", &s->best[1]);
+    sw_json_key(&w, "finished");
+    sw_json_bool(&w, s->finished);
+    sw_json_key(&w, "stopped_early");
+    sw_json_bool(&w, s->stopped_early);
+    sw_json_key(&w, "config");
+    sw_json_string(&w, hash);
+    sw_json_end_object(&w);
+}
+
+static sw_best get_best(const sw_json *root, const char *key)
+{
+    const sw_json *b = sw_json_get(root, key);
+    return (sw_best){(int)sw_json_integer(sw_json_get(b, "epoch"), 0), sw_json_real(sw_json_get(b, "metric"), NAN)};
+}
+
+sw_status sw_train_state_read(const char *text, const char *name, sw_train_state *out, sw_error *err)
+{
+    SW_CLEANUP(sw_json_free_ptr) sw_json *root = NULL;
+    SW_TRY(sw_json_parse(text, strlen(text), name, &root, err));
+    const char *hash = sw_json_text(sw_json_get(root, "config"), NULL);
+    if (!hash || !sw_json_get(root, "steps"))
+        return sw_error_set(err, SW_E_FORMAT, "%s: not a training state; delete the file to start again", name);
+    *out = (sw_train_state){
+        .epoch = (int)sw_json_integer(sw_json_get(root, "epoch"), 0),
+        .epoch_step = sw_json_integer(sw_json_get(root, "epoch_step"), 0),
+        .steps = sw_json_integer(sw_json_get(root, "steps"), 0),
+        .stale = (int)sw_json_integer(sw_json_get(root, "stale"), 0),
+        .log_bytes = sw_json_integer(sw_json_get(root, "log_bytes"), 0),
+        .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),
+        .seconds = sw_json_real(sw_json_get(root, "seconds"), 0.0),
+        .best = {get_best(root, "best"), get_best(root, "best_ema")},
+        .finished = sw_json_truth(sw_json_get(root, "finished"), false),
+        .stopped_early = sw_json_truth(sw_json_get(root, "stopped_early"), false),
+        .config_hash = strtoull(hash, NULL, 16),
+    };
+    return SW_OK;
+}

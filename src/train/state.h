@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything that training depends on besides the tensors: small, and written into each checkpoint as JSON. */
+#ifndef SW_TRAIN_STATE_H
+#define SW_TRAIN_STATE_H
+
+#include "base/buf.h"
+#include "slidewise/error.h"
+
+/* Best value so far of one model (the trained one, or its moving average). */
+typedef struct sw_best {
+    int epoch;     /* 1-based; 0: none yet */
+    double metric;
+} sw_best;
+
+typedef struct sw_train_state {
+    int epoch;          /* 0-based epoch in progress */
+    int64_t epoch_step; /* steps done in it */
+    int64_t steps;      /* steps done in all */
+    double loss_sum, seconds; /* of the epoch in progress */
+    sw_best best[2];    /* main, EMA */
+    int stale;          /* validations since the last improvement */
+    bool finished, stopped_early;
+    int64_t log_bytes;  /* size of log.jsonl at this moment */
+    uint64_t config_hash;
+} sw_train_state;
+
+sw_train_state sw_train_state_start(uint64_t config_hash);
+
+/* One line of JSON. Doubles are written so that reading gives the same bits. */
+void sw_train_state_write(const sw_train_state *state, sw_buf *out);
+sw_status sw_train_state_read(const char *text, const char *name_for_errors, sw_train_state *out, sw_error *err)
+    SW_MUST_CHECK;
+
+#endif
