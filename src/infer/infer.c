@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "infer/infer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tape/tape.h"
+
+void sw_bag_result_free(sw_bag_result *r)
+{
+    if (!r) return;
+    sw_free(r->logit);
+    sw_free(r->probability);
+    sw_free(r->attention);
+    *r = (sw_bag_result){0};
+}
+
+void sw_softmax_host(const double *logit, int n, double *probability)
+{
+    double top = logit[0], sum = 0.0;
+    for (int i = 1; i < n; i++) top = fmax(top, logit[i]);
+    for (int i = 0; i < n; i++) sum += probability[i] = exp(logit[i] - top);
+    for (int i = 0; i < n; i++) probability[i] /= sum;
+}
+
+/* One chunk of pixels -> rows [first, first + n) of `features` [n_patches, dim] on the host. */
+static sw_status encode_chunk(sw_model *model, const sw_eval_chunk *chunk, float *features, sw_error *err)
+{
+    sw_backend *be = sw_model_backend(model);
+    sw_nn_mode mode = sw_nn_mode_eval();
+    sw_tape *tape = NULL;
+    sw_tensor images = {0};
+    sw_shape shape = SW_SHAPE(chunk->count, 3, chunk->px, chunk->px);
+    SW_TRY(sw_tensor_from(&be->device, SW_F32, shape, chunk->images, &images, err));
+    sw_status status = sw_tape_new(be, false, &tape, err);
+    if (status == SW_OK) {
+        sw_var *out = sw_model_encode(model, tape, sw_tape_constant(tape, &images), &mode);
+        sw_tensor_release(&images);
+        status = sw_tape_status(tape, err);
+        if (status == SW_OK)
+            status = sw_tensor_download_f32(sw_var_value(out), features + chunk->first * sw_model_dim(model), err);
+    }
+    sw_tensor_release(&images);
+    sw_tape_free(tape);
+    return status;
+}
+
+static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features,
+                            sw_error *err)
+{
+    sw_eval_loader *loader = NULL;
+    sw_eval_loader_options lo = {.crop_px = o->crop_px,
+                                 .chunk_patches = o->chunk_patches,
+                                 .channel_order = o->channel_order,
+                                 .ahead = o->ahead};
+    SW_TRY(sw_eval_loader_new(source, &lo, o->pool, &loader, err));
+    sw_status status = SW_OK;
+    for (;;) {
+        sw_eval_chunk *chunk = NULL;
+        int64_t waited_ns = 0, start_ns = sw_now_ns();
+        status = sw_eval_loader_next(loader, &chunk, &waited_ns, err);
+        if (status != SW_OK || !chunk) break;
+        status = encode_chunk(model, chunk, features, err);
+        int64_t done = chunk->first + chunk->count;
+        sw_eval_chunk_free(chunk);
+        if (status != SW_OK) break;
+        bool starved = waited_ns > (sw_now_ns() - start_ns) / 2;
+        if (o->meter)
+            sw_meter_tick(o->meter, o->meter_base + done, (double)(o->meter_base + done),
+                          starved ? "decoding" : "computing", NULL);
+        if (o->meter && sw_log_cancelled(o->meter->sink)) {
+            status = sw_error_set(err, SW_E_CANCELLED, "interrupted");
+            break;
+        }
+    }
+    sw_eval_loader_free(loader);
+    return status;
+}
+
+static sw_status take_attention(const sw_var *attention, sw_bag_result *out, sw_error *err)
+{
+    if (!attention) return SW_OK;
+    const sw_shape *shape = sw_var_shape(attention); /* [1, heads, n] */
+    out->n_heads = (int)shape->dim[1];
+    out->attention = sw_malloc((size_t)sw_shape_count(shape) * sizeof *out->attention);
+    if (!out->attention) return sw_nomem(err);
+    return sw_tensor_download_f32(sw_var_value(attention), out->attention, err);
+}
+
+static sw_status aggregate(sw_model *model, const sw_tensor *features, sw_bag_result *out, sw_error *err)
+{
+    sw_tape *tape = NULL;
+    sw_nn_mode mode = sw_nn_mode_eval();
+    SW_TRY(sw_tape_new(sw_model_backend(model), false, &tape, err));
+    sw_aggregator_out result = sw_model_aggregate(model, tape, sw_tape_constant(tape, features), &mode);
+    sw_status status = sw_tape_status(tape, err);
+    if (status == SW_OK) status = sw_tensor_download_f64(sw_var_value(result.logits), out->logit, err);
+    if (status == SW_OK) status = take_attention(result.attention, out, err);
+    sw_tape_free(tape);
+    return status;
+}
+
+static sw_status infer(sw_model *model, sw_patch_source *source, const sw_infer_options *o, sw_bag_result *out,
+                       sw_error *err)
+{
+    int64_t n = sw_patch_source_count(source), dim = sw_model_dim(model);
+    if (n < 1) return sw_error_set(err, SW_E_INVALID, "%s: no patch to look at", sw_patch_source_name(source));
+    SW_AUTOFREE float *features = sw_malloc((size_t)(n * dim) * sizeof *features);
+    out->n_patches = n;
+    out->n_classes = sw_model_classes(model);
+    out->logit = sw_calloc((size_t)out->n_classes, sizeof *out->logit);
+    out->probability = sw_calloc((size_t)out->n_classes, sizeof *out->probability);
+    if (!features || !out->logit || !out->probability) return sw_nomem(err);
+    SW_TRY(encode_all(model, source, o, features, err));
+    sw_tensor bag = {0};
+    SW_TRY(sw_tensor_from(&sw_model_backend(model)->device, SW_F32, SW_SHAPE(1, n, dim), features, &bag, err));
+    sw_status status = aggregate(model, &bag, out, err);
+    sw_tensor_release(&bag);
+    SW_TRY(status);
+    sw_softmax_host(out->logit, out->n_classes, out->probability);
+    for (int i = 1; i < out->n_classes; i++)
+        if (out->logit[i] > out->logit[out->predicted]) out->predicted = i;
+    return SW_OK;
+}
+
+sw_status sw_infer_bag(sw_model *model, sw_patch_source *source, const sw_infer_options *options, sw_bag_result *out,
+                       sw_error *err)
+{
+    *out = (sw_bag_result){0};
+    sw_status status = infer(model, source, options, out, err);
+    if (status != SW_OK) sw_bag_result_free(out);
+    return status;
+}

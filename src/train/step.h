@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One training step: bags forward and backward (in chunks where they do not fit), no update. */
+#ifndef SW_TRAIN_STEP_H
+#define SW_TRAIN_STEP_H
+
+#include "batch/batch.h"
+#include "model/model.h"
+
+typedef struct sw_step_options {
+    int64_t chunk_patches;  /* patches encoded at a time; a step with more is replayed chunk by chunk */
+    uint64_t seed;          /* of dropout */
+    uint32_t step;          /* global step: the dropout counter */
+} sw_step_options;
+
+/* Adds the gradient of the mean loss over the batch's bags to the slab of `model`; running statistics move once
+ * per chunk. *loss is on the host. */
+sw_status sw_train_step(sw_model *model, const sw_batch *batch, const sw_step_options *options, double *loss,
+                        sw_error *err) SW_MUST_CHECK;
+
+#endif
