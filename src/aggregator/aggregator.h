@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Aggregators: patch features [b, n, dim] -> logits [b, classes]. One file and one line in aggregators.def each. */
+#ifndef SW_AGGREGATOR_AGGREGATOR_H
+#define SW_AGGREGATOR_AGGREGATOR_H
+
+#include "nn/nn.h"
+
+typedef enum sw_mil_act { SW_ACT_NONE, SW_ACT_RELU, SW_ACT_GELU } sw_mil_act;
+typedef enum sw_mil_norm { SW_MIL_NORM_NONE, SW_MIL_NORM_LAYER } sw_mil_norm;
+typedef enum sw_attn_plus { SW_PLUS_OFF, SW_PLUS_FIXED, SW_PLUS_LEARNABLE } sw_attn_plus;
+
+/* Options of every aggregator; each uses what it has. Defaults are the reference implementation's. */
+typedef struct sw_aggregator_options {
+    int input_dim;           /* feature width, set by the encoder */
+    int inner_dim;           /* 512 */
+    int classes;             /* 2 */
+    int heads;               /* 8; divides inner_dim */
+    double dropout;          /* 0.25, after the feature activation */
+    sw_mil_act act;          /* relu */
+    sw_mil_norm norm;        /* none */
+    bool bias;               /* true: biases of the feature layer, projection, classifier and outer norms */
+    bool attn_bias;          /* false: biases of the attention MLP */
+    sw_attn_plus attn_plus;  /* off */
+    double alpha;            /* 1: of the A+ shortcut when attn_plus is fixed */
+    bool ffn;                /* false: residual MLP after the projection */
+    double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
+    bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
+    int hidden;              /* abmil, gabmil: width of the attention; 0: 128 and 384 */
+} sw_aggregator_options;
+sw_aggregator_options sw_aggregator_options_default(void);
+
+/* What a forward pass gives; all belong to the tape. */
+typedef struct sw_aggregator_out {
+    sw_var *logits;    /* [b, classes] */
+    sw_var *attention; /* [b, heads, n] after the softmax over patches; NULL where there is none */
+    sw_var *instance;  /* [b, n, inner_dim] patch features the attention weighs; NULL where there are none */
+    sw_var *slide;     /* [b, inner_dim] what the classifier sees */
+} sw_aggregator_out;
+
+typedef struct sw_aggregator sw_aggregator;
+
+typedef struct sw_aggregator_def {
+    const char *name;
+    /* Checks the options and declares the entries; *state is the aggregator's own. */
+    sw_status (*build)(sw_nn_builder *builder, const sw_aggregator_options *options, void **state, sw_error *err);
+    sw_aggregator_out (*forward)(const void *state, const sw_aggregator_options *options, sw_tape *tape, sw_slab *slab,
+                                 sw_var *x, const sw_nn_mode *mode);
+    void (*destroy)(void *state);
+} sw_aggregator_def;
+
+size_t sw_aggregator_kinds(void);
+const sw_aggregator_def *sw_aggregator_kind(size_t index);
+
+/* Declares the aggregator `name` in `slab` under "mil."; borrows the slab until sw_aggregator_free. */
+sw_status sw_aggregator_new(const char *name, const sw_aggregator_options *options, sw_slab *slab, sw_aggregator **out,
+                            sw_error *err) SW_MUST_CHECK;
+void sw_aggregator_free(sw_aggregator *aggregator);
+const char *sw_aggregator_name(const sw_aggregator *aggregator);
+const sw_aggregator_options *sw_aggregator_get_options(const sw_aggregator *aggregator);
+sw_status sw_aggregator_init(const sw_aggregator *aggregator, uint64_t seed, sw_error *err) SW_MUST_CHECK;
+sw_aggregator_out sw_aggregator_forward(const sw_aggregator *aggregator, sw_tape *tape, sw_var *x,
+                                        const sw_nn_mode *mode);
+
+/* --- shared by the aggregators: one linear layer and one layer norm with optional bias */
+typedef struct sw_mil_linear {
+    int weight, bias; /* bias -1: none */
+} sw_mil_linear;
+sw_mil_linear sw_mil_add_linear(sw_nn_builder *builder, int64_t out, int64_t in, bool bias, const char *name);
+sw_mil_linear sw_mil_add_norm(sw_nn_builder *builder, int64_t width, bool bias, const char *name);
+sw_var *sw_mil_linear_forward(sw_tape *tape, sw_slab *slab, const sw_mil_linear *layer, sw_var *x);
+sw_var *sw_mil_norm_forward(sw_tape *tape, sw_slab *slab, const sw_mil_linear *layer, sw_var *x);
+sw_var *sw_mil_activate(sw_tape *tape, sw_mil_act act, sw_var *x);
+/* `site` tells several dropouts of one step apart. Identity in evaluation. */
+sw_var *sw_mil_dropout(sw_tape *tape, double rate, uint32_t site, sw_var *x, const sw_nn_mode *mode);
+
+#endif

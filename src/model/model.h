@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model: encoder, aggregator and the slab that holds their parameters, on one backend. */
+#ifndef SW_MODEL_MODEL_H
+#define SW_MODEL_MODEL_H
+
+#include "aggregator/aggregator.h"
+#include "encoder/encoder.h"
+
+typedef struct sw_model_options {
+    const char *encoder;    /* "resnet18" */
+    const char *aggregator; /* "abmilx" */
+    sw_aggregator_options mil; /* input_dim is set from the encoder */
+    bool frozen;            /* the encoder has no gradient and uses its running statistics */
+    uint64_t seed;          /* of the random start */
+} sw_model_options;
+sw_model_options sw_model_options_default(void);
+
+typedef struct sw_model sw_model;
+
+/* A model with random parameters, in 32-bit floats (SW_F64 for tests). `be` outlives it. Texts are copied. */
+sw_status sw_model_new(sw_backend *be, sw_dtype dtype, const sw_model_options *options, sw_model **out, sw_error *err)
+    SW_MUST_CHECK;
+void sw_model_free(sw_model *model);
+
+sw_backend *sw_model_backend(const sw_model *model);
+sw_slab *sw_model_slab(const sw_model *model);
+const sw_model_options *sw_model_get_options(const sw_model *model);
+int sw_model_dim(const sw_model *model);     /* feature width */
+int sw_model_classes(const sw_model *model);
+int64_t sw_model_params(const sw_model *model, const char *group); /* "encoder", "mil"; NULL: all */
+
+/* images [n, 3, h, w], normalised -> features [n, dim]. */
+sw_var *sw_model_encode(const sw_model *model, sw_tape *tape, sw_var *images, const sw_nn_mode *mode);
+/* features [b, n, dim] -> logits, attention. */
+sw_aggregator_out sw_model_aggregate(const sw_model *model, sw_tape *tape, sw_var *features, const sw_nn_mode *mode);
+
+/* A second model of the same build with the same values (for a moving average). */
+sw_status sw_model_twin(const sw_model *model, sw_model **out, sw_error *err) SW_MUST_CHECK;
+/* twin += factor * (model - twin), parameters and running statistics. */
+sw_status sw_model_lerp(sw_model *twin, const sw_model *model, double factor, sw_error *err) SW_MUST_CHECK;
+/* Sets all gradients to zero. */
+sw_status sw_model_zero_grad(sw_model *model, sw_error *err) SW_MUST_CHECK;
+
+#endif

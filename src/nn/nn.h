@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What models share: how they are run, and how parameters start. */
+#ifndef SW_NN_NN_H
+#define SW_NN_NN_H
+
+#include "tape/ops.h"
+
+typedef struct sw_nn_mode {
+    bool training;       /* batch statistics and dropout */
+    bool update_running; /* training: move the running statistics (off when a chunk is replayed) */
+    uint64_t seed;       /* of dropout */
+    uint32_t step;       /* dropout counter: another mask each step */
+} sw_nn_mode;
+
+sw_nn_mode sw_nn_mode_eval(void);
+sw_nn_mode sw_nn_mode_train(uint64_t seed, uint32_t step);
+
+/* How an entry of the slab starts. Xavier normal: std = sqrt(2 / (fan_in + fan_out)); Kaiming normal, fan-out:
+ * std = sqrt(2 / fan_out) with fan_out = out channels * kernel area. */
+typedef enum sw_init { SW_INIT_ZERO, SW_INIT_ONE, SW_INIT_XAVIER, SW_INIT_KAIMING_FAN_OUT } sw_init;
+
+/* Declares an entry and remembers how it starts; *index as in sw_slab_add. */
+typedef struct sw_nn_builder sw_nn_builder;
+sw_status sw_nn_builder_new(sw_slab *slab, const char *group, const char *prefix, sw_nn_builder **out, sw_error *err)
+    SW_MUST_CHECK;
+void sw_nn_builder_free(sw_nn_builder *builder);
+/* Sticky: after a failure every call does nothing and returns -1; sw_nn_builder_status tells. */
+int sw_nn_add(sw_nn_builder *builder, sw_slab_kind kind, sw_init init, sw_shape shape, const char *name_fmt, ...)
+    SW_PRINTF(5, 6);
+sw_status sw_nn_builder_status(const sw_nn_builder *builder, sw_error *err) SW_MUST_CHECK;
+/* After sw_slab_commit: uploads the start values. Entry i draws from stream (seed, INIT, 0, i, 0). */
+sw_status sw_nn_init(const sw_nn_builder *builder, uint64_t seed, sw_error *err) SW_MUST_CHECK;
+
+#endif
