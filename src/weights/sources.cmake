@@ -1,4 +1,2 @@
 list(APPEND SW_SOURCES
-  ${CMAKE_SOURCE_DIR}/src/weights/safetensors.c
-  ${CMAKE_SOURCE_DIR}/src/weights/weights.c
 )
