@@ -6,9 +6,16 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
+#include "explain/utf8.h"
 
 #define MAX_SIDE 32767 /* cairo's image surfaces go no further */
 #define MAX_TEXT 512
+
+const char *sw_cairo_version(void)
+{
+    return cairo_version_string();
+}
 
 struct sw_canvas {
     cairo_surface_t *surface;
@@ -118,24 +125,12 @@ void sw_canvas_unclip(sw_canvas *canvas)
     cairo_restore(canvas->cr);
 }
 
-/* Length of the UTF-8 sequence at `s` (checked against the terminator too); 0: none. */
-static size_t sequence(const unsigned char *s)
-{
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    }
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0; /* overlong, surrogate */
-    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
-    return n;
-}
-
 /* cairo refuses texts that are not UTF-8 for good: bad bytes become '?'. Long texts are cut between characters. */
 static void clean(const char *text, char out[MAX_TEXT])
 {
     size_t used = 0;
     for (const unsigned char *s = (const unsigned char *)text; *s && used < MAX_TEXT - 8;) {
-        size_t n = sequence(s);
+        size_t n = sw_utf8_sequence(s);
         if (n == 0 || (n == 1 && *s < 0x20)) {
             out[used++] = '?';
             s++;

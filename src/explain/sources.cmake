@@ -7,4 +7,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/explain/heat.c
   ${CMAKE_SOURCE_DIR}/src/explain/picture.c
   ${CMAKE_SOURCE_DIR}/src/explain/sheet.c
+  ${CMAKE_SOURCE_DIR}/src/explain/utf8.c
 )

@@ -55,7 +55,7 @@ static TIFF *open_tiff(const char *path, messages *m)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, keep_silent);
-    snprintf(m->first, sizeof m->first, "this libtiff gives no reason");
+    (void)m;
     return TIFFOpen(path, "r");
 }
 #endif
@@ -103,7 +103,8 @@ sw_status sw_tiff_peek(const char *path, sw_tiff_facts *out, sw_error *err)
         TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &channels);
         if (w == width && h == height && channels == 1) out->n_channel_pages++;
     } while (TIFFReadDirectory(tiff));
-    return SW_OK;
+    /* A slide cut behind its first directory must not pass as a plain picture. */
+    return m.first[0] ? unreadable(path, &m, err) : SW_OK;
 }
 
 sw_status sw_tiff_read(const char *path, sw_image *out, sw_error *err)
@@ -115,6 +116,14 @@ sw_status sw_tiff_read(const char *path, sw_image *out, sw_error *err)
     memset(out, 0, sizeof *out);
     if (!tiff || !TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width) || !TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height)) {
         return unreadable(path, &m, err);
+    }
+    uint16_t compression = COMPRESSION_NONE;
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
+    if (!TIFFIsCODECConfigured(compression)) {
+        return sw_error_set(err, SW_E_UNSUPPORTED,
+                            "%s: a TIFF of compression %d, which libtiff cannot decode here; convert it to JPEG, LZW or "
+                            "uncompressed",
+                            path, compression);
     }
     SW_TRY(sw_image_new(width, height, 255, &image, err));
     size_t n = (size_t)width * height;

@@ -75,6 +75,14 @@ static sw_status reduce(sw_slide *slide, int index, sw_resize_job job, uint8_t *
     return sw_resize_run_u8(&job, rgb, err);
 }
 
+/* Level-0 pixels per pixel of a level along one axis. Pyramids halve and drop the odd row or column at the end, so that
+ * the ratio of the sides is a little more than the true, whole factor; over a slide that would shift by pixels. */
+static double true_scale(int64_t level0_side, int64_t level_side)
+{
+    double ratio = (double)level0_side / (double)level_side, whole = round(ratio);
+    return fabs((double)level0_side / whole - (double)level_side) < 1 ? whole : ratio;
+}
+
 /* Last level that is not coarser than asked by more than 1 %. */
 static int level_for(const sw_slide *slide, double downsample)
 {
@@ -97,8 +105,10 @@ sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, 
     double downsample = fmin(level0_width / (double)width, level0_height / (double)height);
     int index = level_for(slide, downsample);
     const sw_slide_level *level = &slide->info.level[index];
-    double x = level0_x / level->downsample_x, w = level0_width / level->downsample_x;
-    double y = level0_y / level->downsample_y, step = level0_height / level->downsample_y / (double)height;
+    double scale_x = true_scale(slide->info.width, level->width);
+    double scale_y = true_scale(slide->info.height, level->height);
+    double x = level0_x / scale_x, w = level0_width / scale_x;
+    double y = level0_y / scale_y, step = level0_height / scale_y / (double)height;
     int64_t rows = (int64_t)(BLOCK_PIXELS / (w + 4) / step);
     if (rows < 1) rows = 1;
     for (int64_t row = 0; row < height; row += rows) {

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The report: well-formed, self-contained, never broken by hostile names or by what is missing. */
+#include "test.h"
+
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "report/html.h"
+#include "slidewise/image.h"
+#include "slidewise/report.h"
+
+static const char *in(const char *dir, const char *name)
+{
+    static char path[4][1300];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s%s%s", sw_test_dir(), dir, *name ? "/" : "", name);
+    return path[turn];
+}
+
+static sw_status put(const char *dir, const char *name, const char *text, sw_error *err)
+{
+    return sw_file_write(in(dir, name), text, strlen(text), err);
+}
+
+/* ---- a small checker: every tag that opens closes, in order ---- */
+
+static bool is_void(const char *tag)
+{
+    static const char *const list[] = {"meta", "img", "br", "hr", "link", "input"};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        if (strcmp(tag, list[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* NULL: balanced; else what is wrong. */
+static const char *unbalanced(const char *html)
+{
+    static char why[200];
+    static char open[64][24];
+    int depth = 0;
+    for (const char *p = html; (p = strchr(p, '<')) != NULL;) {
+        char tag[24] = "";
+        bool closing = p[1] == '/';
+        const char *name = p + 1 + closing, *end = name;
+        if (p[1] == '!') {
+            p++;
+            continue;
+        }
+        size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+        if (n == 0 || n >= sizeof tag) {
+            snprintf(why, sizeof why, "a bare '<' at \"%.40s\"", p);
+            return why;
+        }
+        memcpy(tag, name, n);
+        for (bool quoted = false; *end && (quoted || *end != '>'); end++) {
+            if (*end == '"') quoted = !quoted;
+            if (*end == '<' ) {
+                snprintf(why, sizeof why, "a '<' inside tag %s", tag);
+                return why;
+            }
+        }
+        p = end;
+        if (closing) {
+            if (depth == 0 || strcmp(open[depth - 1], tag) != 0) {
+                snprintf(why, sizeof why, "</%s> closes <%s>", tag, depth ? open[depth - 1] : "nothing");
+                return why;
+            }
+            depth--;
+        } else if (end[-1] != '/' && !is_void(tag)) {
+            if (depth == 64) return "too deep";
+            memcpy(open[depth++], tag, sizeof tag);
+        }
+        if (strcmp(tag, "style") == 0 && !closing) p = strstr(p, "</style>");
+    }
+    if (depth) {
+        snprintf(why, sizeof why, "<%s> stays open", open[depth - 1]);
+        return why;
+    }
+    return NULL;
+}
+
+TEST(the_checker_checks)
+{
+    CHECK(unbalanced("<p>a<br>b<i/></p>") == NULL);
+    CHECK_STR(unbalanced("<p><b></p></b>"), "</p> closes <b>");
+    CHECK_STR(unbalanced("<p>"), "<p> stays open");
+    CHECK_STR(unbalanced("a < b"), "a bare '<' at \"< b\"");
+}
+
+/* Anything a browser would fetch. */
+static const char *outside_link(const char *html)
+{
+    static const char *const bad[] = {"http:", "https:", "src=\"//", "url(", "@import", "<script", "<link", "<iframe", "javascript:"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (strstr(html, bad[i])) return bad[i];
+    }
+    return NULL;
+}
+
+static sw_status report(const char *dir, sw_buf *html, sw_error *err)
+{
+    SW_TRY(sw_report_write(in(dir, ""), NULL, NULL, err));
+    return sw_file_read(in(dir, "report.html"), html, err);
+}
+
+TEST(escaping)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf b = {0};
+    sw_html_text(&b, "<a href=\"x\">&'\x01\xff\xc3\xa9");
+    CHECK_STR(b.data, "&lt;a href=&quot;x&quot;&gt;&amp;&#39;&#xfffd;&#xfffd;\xc3\xa9");
+}
+
+TEST(empty_run)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf html = {0};
+    sw_error err;
+    CHECK_OK(sw_mkdir_p(in("empty", ""), &err));
+    CHECK_OK(report("empty", &html, &err));
+    CHECK(unbalanced(html.data) == NULL);
+    CHECK(outside_link(html.data) == NULL);
+    CHECK(strstr(html.data, "There are no predictions with labels in this run, so there are no metrics.") != NULL);
+    CHECK(strstr(html.data, "There are no heatmaps in this run") != NULL);
+    CHECK(strstr(html.data, "There is no config.yaml in this run.") != NULL);
+    CHECK(strstr(html.data, "There is no log.jsonl with epochs in this run.") != NULL);
+    CHECK(strstr(html.data, "There is no dataset.json with classes and splits in this run.") != NULL);
+}
+
+TEST(missing_run)
+{
+    sw_error err;
+    char expected[1400];
+    CHECK_INT(sw_report_write(in("nowhere", ""), NULL, NULL, &err), SW_E_NOT_FOUND);
+    snprintf(expected, sizeof expected, "%s is not a directory; give the directory of a run", in("nowhere", ""));
+    CHECK_STR(err.message, expected);
+}
+
+#define EVIL "</td><script>alert(1)</script>"
+
+static sw_status make_run(const char *dir, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf log = {0};
+    SW_CLEANUP(sw_image_free) sw_image image = {0};
+    SW_TRY(sw_mkdir_p(in(dir, "heatmaps"), err));
+    sw_buf_puts(&csv, "slide_id,case_id,label,predicted,p_benign,\"p_<b>malign & \"\"x\"\"</b>\"\n");
+    for (int i = 0; i < 24; i++) {
+        bool yes = i % 2, right = i % 5 != 0;
+        const char *no = "benign", *is = "\"<b>malign & \"\"x\"\"</b>\"";
+        sw_buf_printf(&csv, "\"" EVIL "%d\",case%d,%s,%s,%s\n", i, i / 2, yes ? is : no, yes == right ? is : no,
+                      yes == right ? ".3,.7" : ".8,.2");
+    }
+    SW_TRY(sw_file_write(in(dir, "predictions_test.csv"), csv.data, csv.size, err));
+    sw_buf_puts(&log, "{\"event\":\"start\",\"version\":\"0.1\",\"command\":\"slidewise train <x>\",\"selected_on\":\"test\","
+                      "\"versions\":{\"oneDNN\":\"3\"}}\n");
+    for (int e = 1; e <= 5; e++) {
+        sw_buf_printf(&log, "{\"event\":\"epoch\",\"epoch\":%d,\"train_loss\":%g,\"val_loss\":%g,\"lr\":%g,\"seconds\":12,"
+                            "\"patches_per_second\":100,\"val_auc\":%g,\"val_balanced_accuracy\":0.6,\"best\":%s}\n",
+                      e, 1.0 / e, 1.1 / e, 1e-3 / e, .5 + .08 * e, e < 5 ? "true" : "false");
+    }
+    sw_buf_puts(&log, "not json\n{\"event\":\"epoch\",\"epo");
+    SW_TRY(sw_file_write(in(dir, "log.jsonl"), log.data, log.size, err));
+    SW_TRY(put(dir, "config.yaml", "run:\n  out: \"<script>\"\n", err));
+    SW_TRY(put(dir, "dataset.json", "{\"classes\":[\"benign\",\"<b>malign\"],\"splits\":{\"<i>\":{\"slides\":3,\"cases\":2,"
+                                    "\"per_class\":{\"benign\":1}},\"test\":{\"slides\":24}},\"warnings\":[\"mind <this>\"]}", err));
+    SW_TRY(put(dir, "failures.csv", "slide_id,stage,reason\n" EVIL ",tile,no tissue\n", err));
+    SW_TRY(sw_image_new(1800, 900, 200, &image, err));
+    SW_TRY(sw_image_write(in(dir, "heatmaps/a<b>.png"), &image, err));
+    SW_TRY(sw_image_write(in(dir, "heatmaps/a<b>_top.png"), &image, err));
+    SW_TRY(put(dir, "heatmaps/broken.png", "this is no picture", err));
+    return put(dir, "heatmaps/a<b>.json",
+               "{\"slide\":\"a<b>\",\"predicted\":\"<u>\",\"n_patches\":10,\"attention\":{\"threshold\":0.1,\"sparsity\":50,"
+               "\"below_mean\":0.6,\"entropy_gap\":0.2,\"gini\":0.4},\"focus\":{\"n_positive\":3,\"n_foci\":2,\"n_found\":1,"
+               "\"auc\":0.9,\"top\":5,\"top_hits\":0.4,\"top_expected\":0.3}}", err);
+}
+
+TEST(hostile_run)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf html = {0};
+    sw_error err;
+    CHECK_OK(make_run("hostile", &err));
+    CHECK_OK(report("hostile", &html, &err));
+    const char *wrong = unbalanced(html.data);
+    CHECK_STR(wrong ? wrong : "balanced", "balanced");
+    const char *link = outside_link(html.data);
+    CHECK_STR(link ? link : "none", "none");
+    CHECK(strstr(html.data, "<b>") == NULL && strstr(html.data, "<u>") == NULL && strstr(html.data, "alert(1)<") == NULL);
+    CHECK(strstr(html.data, "&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;0") != NULL);
+    /* what a careful reader must be told */
+    CHECK(strstr(html.data, "<li>mind &lt;this&gt;</li>") != NULL);
+    CHECK(strstr(html.data, "The epoch was selected on the test split") != NULL);
+    CHECK(strstr(html.data, "The test split has only 24 labelled slides") != NULL);
+    CHECK(strstr(html.data, "The 24 slides of the test split come from 12 cases.") != NULL);
+    CHECK(strstr(html.data, "line 7 is not a JSON object and is left out") != NULL);
+    CHECK(strstr(html.data, "line 8 was cut off (a run that was killed?) and is left out") != NULL);
+    CHECK(strstr(html.data, "1 slides could not be used") != NULL);
+    /* pieces */
+    CHECK(strstr(html.data, "5 epochs in 60 seconds, 100 patches a second on average; the model is that of epoch 4") != NULL);
+    CHECK(strstr(html.data, "aria-label=\"ROC curves\"") != NULL);
+    CHECK(strstr(html.data, "data:image/jpeg;base64,") != NULL);
+    CHECK(strstr(html.data, "<img width=\"1500\" height=\"750\"") != NULL);
+    CHECK(strstr(html.data, "Against the true foci: 1 of 2 found by the top 5 patches") != NULL);
+    CHECK(strstr(html.data, "slidewise train &lt;x&gt;") != NULL);
+    CHECK(strstr(html.data, "broken.png") != NULL);
+}
+
+TEST(damaged_pieces_are_told)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf html = {0};
+    sw_error err;
+    CHECK_OK(sw_mkdir_p(in("damaged", ""), &err));
+    CHECK_OK(put("damaged", "dataset.json", "{\"classes\":[", &err));
+    CHECK_OK(put("damaged", "metrics_test.json", "{\"classes\":[\"a\",\"b\"]}", &err));
+    CHECK_OK(put("damaged", "predictions_val.csv", "slide_id,label\n", &err));
+    CHECK_OK(report("damaged", &html, &err));
+    CHECK(unbalanced(html.data) == NULL);
+    CHECK(strstr(html.data, "dataset.json") != NULL);
+    CHECK(strstr(html.data, "metrics_test.json: &quot;confusion&quot; is not a table of 2 x 2 counts") != NULL);
+    CHECK(strstr(html.data, "predictions_val.csv: column 2 is &quot;label&quot; instead of &quot;case_id&quot;") != NULL);
+}
+
+TEST(many_classes)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf html = {0};
+    sw_error err;
+    CHECK_OK(sw_mkdir_p(in("many", ""), &err));
+    sw_buf_puts(&csv, "slide_id,case_id,label,predicted,p_a,p_b,p_c,p_d\n");
+    for (int i = 0; i < 40; i++) {
+        int y = i % 3, p = i % 7 ? y : 3; /* class d is only predicted */
+        sw_buf_printf(&csv, "s%d,s%d,%c,%c", i, i, 'a' + y, 'a' + p);
+        for (int c = 0; c < 4; c++) sw_buf_puts(&csv, c == p ? ",.7" : ",.1");
+        sw_buf_puts(&csv, "\n");
+    }
+    CHECK_OK(sw_file_write(in("many", "predictions_val.csv"), csv.data, csv.size, &err));
+    CHECK_OK(report("many", &html, &err));
+    CHECK(unbalanced(html.data) == NULL);
+    CHECK(strstr(html.data, "No slide of the val split has the label &quot;d&quot;") != NULL);
+    CHECK(strstr(html.data, ">c, AUC ") != NULL && strstr(html.data, ">d, AUC ") == NULL);
+}
