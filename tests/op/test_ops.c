@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One table of cases for every differentiable op: numeric gradients in double, float against double, and
+ * every other backend against the reference, with poisoned outputs, guard elements and both ways of adding. */
+#include "test.h"
+
+#include "op_harness.h"
+
+#define A(type, ...) &(const type){__VA_ARGS__}
+#define S(...) {sizeof((int[]){__VA_ARGS__}) / sizeof(int), {__VA_ARGS__}}
+#define TRAIN(relu) A(sw_batch_norm_attr, true, true, relu, 1e-5, 0.1)
+#define EVAL(relu) A(sw_batch_norm_attr, false, false, relu, 1e-5, 0.1)
+#define NEAR .tol = 2e-6, .cpu_tol = 2e-5
+
+static const op_case cases[] = {
+    {"conv 3x3", SW_OP_CONV2D, A(sw_conv2d_attr, 1, 1), {S(2, 3, 5, 7), S(4, 3, 3, 3)}, NEAR},
+    {"conv 3x3 stride 2", SW_OP_CONV2D, A(sw_conv2d_attr, 2, 1), {S(1, 2, 7, 6), S(3, 2, 3, 3)}, NEAR},
+    {"conv 7x7 stem", SW_OP_CONV2D, A(sw_conv2d_attr, 2, 3), {S(2, 3, 9, 11), S(2, 3, 7, 7)}, NEAR},
+    {"conv 1x1 stride 2", SW_OP_CONV2D, A(sw_conv2d_attr, 2, 0), {S(2, 5, 5, 5), S(3, 5, 1, 1)}, NEAR},
+    {"conv 1x1", SW_OP_CONV2D, A(sw_conv2d_attr, 1, 0), {S(1, 1, 1, 1), S(1, 1, 1, 1)}, NEAR},
+    {"conv 1x3 window", SW_OP_CONV2D, A(sw_conv2d_attr, 1, 0), {S(1, 2, 4, 5), S(2, 2, 1, 3)}, NEAR},
+    {"conv wide", SW_OP_CONV2D, A(sw_conv2d_attr, 1, 1), {S(1, 16, 4, 4), S(32, 16, 3, 3)}, NEAR},
+    {"batch norm", SW_OP_BATCH_NORM, TRAIN(false), {S(3, 4, 3, 5), S(4), S(4), S(4), S(4)}, .absent = 32,
+     .positive = 16, NEAR},
+    {"batch norm relu", SW_OP_BATCH_NORM, TRAIN(true), {S(2, 3, 5, 3), S(3), S(3), S(3), S(3)}, .absent = 32,
+     .positive = 16, NEAR},
+    {"batch norm residual relu", SW_OP_BATCH_NORM, TRAIN(true), {S(2, 3, 4, 3), S(3), S(3), S(3), S(3), S(2, 3, 4, 3)},
+     .positive = 16, NEAR},
+    {"batch norm residual", SW_OP_BATCH_NORM, TRAIN(false), {S(2, 16, 2, 3), S(16), S(16), S(16), S(16), S(2, 16, 2, 3)},
+     .positive = 16, NEAR},
+    {"batch norm rank 2", SW_OP_BATCH_NORM, TRAIN(false), {S(7, 5), S(5), S(5), S(5), S(5)}, .absent = 32,
+     .positive = 16, NEAR},
+    {"batch norm eval", SW_OP_BATCH_NORM, EVAL(false), {S(2, 3, 3, 3), S(3), S(3), S(3), S(3)}, .absent = 32,
+     .positive = 16, NEAR},
+    {"batch norm eval residual relu", SW_OP_BATCH_NORM, EVAL(true),
+     {S(2, 3, 3, 3), S(3), S(3), S(3), S(3), S(2, 3, 3, 3)}, .positive = 16, NEAR},
+    {"max pool 3x3", SW_OP_MAX_POOL2D, A(sw_pool_attr, 3, 2, 1), {S(2, 3, 7, 9)}, NEAR},
+    {"max pool 2x2", SW_OP_MAX_POOL2D, A(sw_pool_attr, 2, 2, 0), {S(1, 2, 5, 4)}, NEAR},
+    {"max pool overlap", SW_OP_MAX_POOL2D, A(sw_pool_attr, 3, 1, 1), {S(1, 16, 4, 5)}, NEAR},
+    {"global avg pool", SW_OP_GLOBAL_AVG_POOL, NULL, {S(3, 5, 7, 3)}, NEAR},
+    {"global avg pool wide", SW_OP_GLOBAL_AVG_POOL, NULL, {S(2, 32, 4, 4)}, NEAR},
+    {"linear", SW_OP_LINEAR, NULL, {S(5, 7), S(3, 7), S(3)}, NEAR},
+    {"linear no bias", SW_OP_LINEAR, NULL, {S(2, 3, 9), S(33, 9)}, .absent = 4, NEAR},
+    {"linear to one", SW_OP_LINEAR, NULL, {S(2, 2, 5, 4), S(1, 4), S(1)}, NEAR},
+    {"linear vector", SW_OP_LINEAR, NULL, {S(17), S(5, 17), S(5)}, NEAR},
+    {"layer norm", SW_OP_LAYER_NORM, A(sw_layer_norm_attr, 1e-5), {S(6, 7), S(7), S(7)}, NEAR},
+    {"layer norm no offset", SW_OP_LAYER_NORM, A(sw_layer_norm_attr, 1e-6), {S(2, 3, 33), S(33)}, .absent = 4, NEAR},
+    {"relu", SW_OP_RELU, NULL, {S(3, 37)}, NEAR},
+    {"gelu", SW_OP_GELU, NULL, {S(3, 37)}, NEAR},
+    {"tanh", SW_OP_TANH, NULL, {S(3, 37)}, NEAR},
+    {"sigmoid", SW_OP_SIGMOID, NULL, {S(3, 37)}, NEAR},
+    {"dropout", SW_OP_DROPOUT, A(sw_dropout_attr, 0.25, 0x123456789abcdef0ull, 3, 5), {S(3, 37)}, NEAR},
+    {"add", SW_OP_ADD, NULL, {S(2, 3, 5), S(2, 3, 5)}, NEAR},
+    {"mul", SW_OP_MUL, NULL, {S(67), S(67)}, NEAR},
+    {"scale", SW_OP_SCALE, A(sw_scale_attr, -1.75), {S(5, 9)}, .absent = 2, NEAR},
+    {"scale by tensor", SW_OP_SCALE, A(sw_scale_attr, 1.0), {S(5, 9), S(1, 1)}, NEAR},
+    {"softmax", SW_OP_SOFTMAX, NULL, {S(3, 2, 11)}, NEAR},
+    {"softmax of one", SW_OP_SOFTMAX, NULL, {S(4, 1)}, NEAR},
+    {"permute 3", SW_OP_PERMUTE, A(sw_permute_attr, {2, 0, 1}), {S(2, 3, 5)}, NEAR},
+    {"permute 4", SW_OP_PERMUTE, A(sw_permute_attr, {0, 2, 1, 3}), {S(2, 7, 3, 5)}, NEAR},
+    {"permute 2", SW_OP_PERMUTE, A(sw_permute_attr, {1, 0}), {S(17, 33)}, NEAR},
+    {"reshape", SW_OP_RESHAPE, A(sw_reshape_attr, S(6, -1)), {S(2, 3, 5)}, NEAR},
+    {"rows", SW_OP_ROWS, A(sw_rows_attr, 1, 2), {S(5, 3)}, NEAR},
+    {"concat", SW_OP_CONCAT, NULL, {S(2, 5), S(3, 5)}, NEAR},
+    {"matmul", SW_OP_MATMUL, A(sw_matmul_attr, false, false), {S(5, 7), S(7, 3)}, NEAR},
+    {"matmul ta", SW_OP_MATMUL, A(sw_matmul_attr, true, false), {S(2, 7, 5), S(2, 7, 3)}, NEAR},
+    {"matmul tb", SW_OP_MATMUL, A(sw_matmul_attr, false, true), {S(2, 2, 5, 7), S(2, 2, 3, 7)}, NEAR},
+    {"matmul ta tb", SW_OP_MATMUL, A(sw_matmul_attr, true, true), {S(3, 7, 5), S(3, 3, 7)}, NEAR},
+    {"matmul of a row", SW_OP_MATMUL, A(sw_matmul_attr, false, false), {S(4, 1, 19), S(4, 19, 8)}, NEAR},
+    {"attend one", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.35), {S(2, 13, 8), S(2, 13, 8), S(2, 13)}, .tol = 4e-6,
+     .cpu_tol = 4e-5},
+    {"attend one odd", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.5), {S(3, 33, 5), S(3, 33, 5), S(3, 33)}, .tol = 4e-6,
+     .cpu_tol = 4e-5},
+    {"attend one alone", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.5), {S(1, 1, 4), S(1, 1, 4), S(1, 1)}, .tol = 4e-6,
+     .cpu_tol = 4e-5},
+    {"cross entropy", SW_OP_CROSS_ENTROPY, NULL, {S(5, 3), S(5)}, .saved = 2, NEAR},
+    {"mean rows", SW_OP_MEAN_ROWS, NULL, {S(2, 9, 5)}, NEAR},
+};
+enum { CASES = sizeof cases / sizeof cases[0] };
+
+static void values_new(const op_case *c, double **values)
+{
+    for (int i = 0; i < SW_OP_MAX_IN; i++) values[i] = op_present(c, i) ? op_values(c, i) : NULL;
+}
+
+static void values_free(double **values)
+{
+    for (int i = 0; i < SW_OP_MAX_IN; i++) free(values[i]);
+}
+
+/* sum(dy * y) */
+static double objective(sw_backend *be, const op_case *c, double *const *values, const double *dy)
+{
+    op_result r = {.problem = ""};
+    double sum = op_run(be, SW_F64, c, values, false, false, &r) ? 0.0 : (double)NAN;
+    for (int64_t i = 0; i < r.out_count[0]; i++) sum += dy[i] * r.out[0][i];
+    op_result_free(&r);
+    return sum;
+}
+
+/* Every element of every gradient against a central difference. */
+static bool numeric_agrees(sw_backend *be, const op_case *c, char *why, size_t size)
+{
+    double *values[SW_OP_MAX_IN];
+    op_result r = {.problem = ""};
+    values_new(c, values);
+    bool good = op_run(be, SW_F64, c, values, true, false, &r);
+    if (!good) snprintf(why, size, "%s", r.problem);
+    double *dy = op_normals(r.out_count[0], 1);
+    for (int i = 0; good && i < SW_OP_MAX_IN; i++) {
+        if (!r.grad[i]) continue;
+        double *numeric = calloc((size_t)r.in_count[i] + 1, sizeof *numeric);
+        for (int64_t k = 0; k < r.in_count[i]; k++) {
+            const double x = values[i][k], h = 1e-5;
+            values[i][k] = x + h;
+            double above = objective(be, c, values, dy);
+            values[i][k] = x - h;
+            double below = objective(be, c, values, dy);
+            values[i][k] = x;
+            numeric[k] = (above - below) / (2.0 * h);
+        }
+        /* Against at least 1e-2: a gradient that is zero by symmetry has only rounding to show. */
+        numeric[r.in_count[i]] = 1e-2;
+        r.grad[i] = realloc(r.grad[i], (size_t)(r.in_count[i] + 1) * sizeof(double));
+        r.grad[i][r.in_count[i]] = 1e-2;
+        good = op_same("numeric gradient", i, r.grad[i], numeric, r.in_count[i] + 1, 1e-6, why, size);
+        free(numeric);
+    }
+    free(dy);
+    op_result_free(&r);
+    values_free(values);
+    return good;
+}
+
+/* `be` in `dtype` against ref in `against`, overwriting and adding. */
+static bool backend_agrees(sw_backend *be, sw_dtype dtype, sw_backend *ref, sw_dtype against, const op_case *c,
+                           double tol, bool all_saved, char *why, size_t size)
+{
+    double *values[SW_OP_MAX_IN];
+    bool same = true;
+    values_new(c, values);
+    for (int add = 0; same && add < 2; add++) {
+        op_result expected = {.problem = ""};
+        same = op_run(ref, against, c, values, true, add, &expected);
+        if (!same) snprintf(why, size, "ref: %s", expected.problem);
+        same = same && op_compare(be, dtype, c, values, add, &expected, tol, all_saved, why, size);
+        op_result_free(&expected);
+    }
+    values_free(values);
+    return same;
+}
+
+TEST(every_differentiable_op_has_a_case)
+{
+    for (int op = 0; op < SW_OP_COUNT; op++) {
+        bool found = sw_op_get((sw_op_id)op)->infer == NULL;
+        for (int i = 0; i < CASES; i++) found = found || (int)cases[i].op == op;
+        if (!found) sw_test_fail(__FILE__, __LINE__, "no case for %s", sw_op_name((sw_op_id)op));
+    }
+}
+
+static void check_numeric(const char *backend)
+{
+    sw_backend *be = NULL;
+    sw_error err = {0};
+    CHECK_OK(sw_backend_new(backend, NULL, &be, &err));
+    for (int i = 0; i < CASES; i++) {
+        char why[512] = "";
+        if (!numeric_agrees(be, &cases[i], why, sizeof why)) {
+            sw_test_fail(__FILE__, __LINE__, "%s on %s: %s", cases[i].name, backend, why);
+        }
+    }
+    sw_backend_free(be);
+}
+
+TEST(gradients_agree_with_differences_in_double)
+{
+    check_numeric("ref");
+}
+
+/* `backend` in `dtype` against ref; `double_ref` compares with ref in double. */
+static void check_backend(const char *backend, sw_dtype dtype, sw_dtype against, bool others)
+{
+    sw_backend *be = NULL, *ref = NULL;
+    sw_error err = {0};
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(sw_backend_new(backend, NULL, &be, &err));
+    for (int i = 0; i < CASES; i++) {
+        char why[512] = "";
+        double tol = others ? cases[i].cpu_tol : dtype == against ? 0.0 : cases[i].tol;
+        if (!backend_agrees(be, dtype, ref, against, &cases[i], tol, !others, why, sizeof why)) {
+            sw_test_fail(__FILE__, __LINE__, "%s on %s: %s", cases[i].name, backend, why);
+        }
+    }
+    sw_backend_free(be);
+    sw_backend_free(ref);
+}
+
+TEST(float_agrees_with_double)
+{
+    check_backend("ref", SW_F32, SW_F64, false);
+}
+
+TEST(guard_agrees_with_ref_to_the_bit)
+{
+    check_backend("guard", SW_F32, SW_F32, false);
+    check_backend("guard", SW_F64, SW_F64, false);
+}
+
+TEST(cpu_agrees_with_ref)
+{
+    sw_backend *be = NULL;
+    sw_error err = {0};
+    if (sw_backend_new("cpu", NULL, &be, &err) != SW_OK) SKIP("%s", err.message);
+    sw_backend_free(be);
+    check_backend("cpu", SW_F32, SW_F32, true);
+}
+
+/* --- the harness itself: each kind of defect must be seen */
+static sw_kernels sound;
+
+static float *first_float(const sw_tensor *t)
+{
+    return (float *)((char *)t->storage->mem + t->offset);
+}
+
+static sw_status wrong_value(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    SW_TRY(sound.forward(be, args, err));
+    first_float(args->out[0])[3] *= 1.001f;
+    return SW_OK;
+}
+
+static sw_status leaves_one(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    float before = first_float(args->out[0])[5];
+    SW_TRY(sound.forward(be, args, err));
+    first_float(args->out[0])[5] = before;
+    return SW_OK;
+}
+
+static sw_status one_too_far(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    SW_TRY(sound.forward(be, args, err));
+    first_float(args->out[0])[sw_tensor_count(args->out[0])] = 0.0f;
+    return SW_OK;
+}
+
+static sw_status writes_input(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    SW_TRY(sound.forward(be, args, err));
+    first_float(args->in[0])[0] += 1.0f;
+    return SW_OK;
+}
+
+static sw_status never_adds(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_backward_args other = *args;
+    memset(other.add, 0, sizeof other.add);
+    return sound.backward(be, &other, err);
+}
+
+static sw_status always_adds(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_backward_args other = *args;
+    memset(other.add, 1, sizeof other.add);
+    return sound.backward(be, &other, err);
+}
+
+TEST(a_broken_kernel_is_caught)
+{
+    static const struct {
+        sw_forward_fn forward;
+        sw_backward_fn backward;
+        const char *said;
+    } broken[] = {
+        {wrong_value, NULL, "output 0, element 3"}, {leaves_one, NULL, "output 0, element 5"},
+        {one_too_far, NULL, "forward wrote outside of output 0"}, {writes_input, NULL, "input afterwards 0, element 0"},
+        {NULL, never_adds, "gradient 0"}, {NULL, always_adds, "gradient 0"},
+    };
+    const op_case c = {"linear", SW_OP_LINEAR, NULL, {S(5, 7), S(3, 7), S(3)}, NEAR};
+    sw_backend *be = NULL, *ref = NULL;
+    sw_error err = {0};
+    char why[512] = "";
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(sw_backend_new("ref", NULL, &be, &err));
+    sound = be->kernel[SW_OP_LINEAR];
+    CHECK(backend_agrees(be, SW_F32, ref, SW_F32, &c, 1e-6, true, why, sizeof why));
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        be->kernel[SW_OP_LINEAR] = sound;
+        if (broken[i].forward) be->kernel[SW_OP_LINEAR].forward = broken[i].forward;
+        if (broken[i].backward) be->kernel[SW_OP_LINEAR].backward = broken[i].backward;
+        CHECK(!backend_agrees(be, SW_F32, ref, SW_F32, &c, 1e-4, true, why, sizeof why));
+        if (!strstr(why, broken[i].said)) sw_test_fail(__FILE__, __LINE__, "defect %d was reported as: %s", (int)i, why);
+    }
+    sw_backend_free(be);
+    sw_backend_free(ref);
+}
+
+static sw_status wrong_slope(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    SW_TRY(sound.backward(be, args, err));
+    ((double *)(void *)first_float(args->grad_in[0]))[2] += 1e-3;
+    return SW_OK;
+}
+
+TEST(a_wrong_gradient_is_caught)
+{
+    const op_case c = {"gelu", SW_OP_GELU, NULL, {S(3, 7)}, NEAR};
+    sw_backend *be = NULL;
+    sw_error err = {0};
+    char why[512] = "";
+    CHECK_OK(sw_backend_new("ref", NULL, &be, &err));
+    sound = be->kernel[SW_OP_GELU];
+    CHECK(numeric_agrees(be, &c, why, sizeof why));
+    be->kernel[SW_OP_GELU].backward = wrong_slope;
+    CHECK(!numeric_agrees(be, &c, why, sizeof why));
+    CHECK(strstr(why, "numeric gradient 0, element 2") != NULL);
+    sw_backend_free(be);
+}
