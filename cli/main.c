@@ -66,7 +66,7 @@ static int completion(const char *shell)
 {
     sw_buf text = {0};
     if (shell && cli_completion(&text, shell)) return print_text(&text);
-    return cli_misuse("slidewise completion needs the shell: bash, zsh or fish");
+    return cli_misuse("completion needs the shell: bash, zsh or fish");
 }
 
 static int man_page(void)

@@ -34,6 +34,10 @@ typedef struct sw_error {
     char message[1024]; /* UTF-8, always terminated; longer texts are cut */
 } sw_error;
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Stores `code` and the formatted sentence in `err` (which may be NULL); returns `code`. */
 SW_API sw_status sw_error_set(sw_error *err, sw_status code, const char *fmt, ...)
     SW_PRINTF(3, 4);
@@ -43,6 +47,10 @@ SW_API sw_status sw_error_prefix(sw_error *err, const char *fmt, ...) SW_PRINTF(
 
 /* Name of a status ("not found"), static storage. */
 SW_API const char *sw_status_name(sw_status status);
+
+#ifdef __cplusplus
+}
+#endif
 
 /* Returns from the calling function when `expr` is not SW_OK. */
 #define SW_TRY(expr)                                                                            \

@@ -89,7 +89,7 @@ static sw_status parse_row(parser *p, size_t *width, sw_error *err)
 {
     *width = 0;
     for (;;) {
-        char *start = p->at, *terminate;
+        char *start = p->at, *terminate = NULL;
         if (*p->at == '"') {
             start++;
             SW_TRY(quoted_cell(p, &terminate, err));

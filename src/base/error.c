@@ -2,7 +2,7 @@
 #include "slidewise/error.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -46,7 +46,13 @@ sw_status sw_error_prefix(sw_error *err, const char *fmt, ...)
     int written = sw_vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     size_t used = written < 0 ? 0 : strlen(text);
-    snprintf(text + used, sizeof(text) - used, "%s%s", used ? ": " : "", err->message);
+    const char *parts[2] = {used ? ": " : "", err->message};
+    for (int i = 0; i < 2; i++) { /* what does not fit is cut */
+        size_t room = sizeof(text) - 1 - used, size = strnlen(parts[i], room);
+        memcpy(text + used, parts[i], size);
+        used += size;
+    }
+    text[used] = '\0';
     cut_to_whole_character(text, sizeof(text));
     memcpy(err->message, text, strlen(text) + 1);
     return err->code;

@@ -103,6 +103,10 @@ void sw_meter_tick(sw_meter *m, int64_t done, double rate_units, const char *lim
     m->p.limit = limit;
     m->p.detail = detail;
     m->p.eta_s = m->p.total > 0 && m->done_rate > 0 ? (double)(m->p.total - done) / m->done_rate : -1;
-    if (final) m->p.eta_s = 0;
+    if (final) {
+        m->p.eta_s = 0;
+        /* Jobs too short for a measured span still have an average. */
+        if (m->p.rate <= 0 && now > m->start_ns) m->p.rate = rate_units / ((double)(now - m->start_ns) * 1e-9);
+    }
     sw_log_progress(m->sink, &m->p);
 }

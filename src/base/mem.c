@@ -44,8 +44,9 @@ void *sw_malloc(size_t bytes)
 void *sw_calloc(size_t count, size_t size)
 {
     if (must_fail()) return NULL;
-    if (count == 0 || size == 0) count = size = 1;
-    return counted(calloc(count, size));
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return NULL;
+    return counted(calloc(bytes ? bytes : 1, 1));
 }
 
 void *sw_realloc(void *old, size_t bytes)

@@ -186,7 +186,7 @@ sw_status sw_resize_crop(const uint8_t *pixels, int64_t source_width, int64_t so
                          int64_t width, int64_t height, const float *scale, const float *offset, float *planes,
                          sw_error *err)
 {
-    sw_resize_job job;
+    sw_resize_job job = {0};
     to_planes to = {planes, width, height, crop->flip_x, {1, 1, 1}, {0, 0, 0}};
     SW_TRY(job_of(pixels, source_width, source_height, crop, width, height, &job, err));
     if (scale) memcpy(to.scale, scale, sizeof to.scale);
@@ -197,7 +197,7 @@ sw_status sw_resize_crop(const uint8_t *pixels, int64_t source_width, int64_t so
 sw_status sw_resize_crop_u8(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
                             int64_t width, int64_t height, uint8_t *out, sw_error *err)
 {
-    sw_resize_job job;
+    sw_resize_job job = {0};
     SW_TRY(job_of(pixels, source_width, source_height, crop, width, height, &job, err));
     return sw_resize_run_u8(&job, out, err);
 }

@@ -39,7 +39,7 @@ static sw_status not_known(const char *path, sw_error *err)
 {
     if (!is_dicom(path)) return SW_OK;
     const char *version = openslide_get_version();
-    if (atoi(version) < 4) {
+    if (strtol(version, NULL, 10) < 4) {
         return sw_error_set(err, SW_E_UNSUPPORTED,
                             "%s: DICOM slides need OpenSlide 4.0 or newer, and this is OpenSlide %s; install a newer "
                             "OpenSlide or convert the slide to a pyramidal TIFF",

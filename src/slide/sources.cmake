@@ -9,4 +9,10 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/slide_openslide.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_picture.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_read.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth_scene.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth_tissue.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth_cells.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth_light.c
+  ${CMAKE_SOURCE_DIR}/src/slide/synth_tiff.c
 )

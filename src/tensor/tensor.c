@@ -115,7 +115,7 @@ sw_status sw_tensor_restore(sw_device *dev, sw_tensor *t, size_t bytes, sw_error
 
 sw_status sw_tensor_new(sw_device *dev, sw_dtype dtype, sw_shape shape, sw_tensor *out, sw_error *err)
 {
-    size_t bytes;
+    size_t bytes = 0;
     sw_tensor t = {.dtype = dtype, .shape = shape};
     SW_TRY(plain_bytes(dtype, &shape, &bytes, err));
     SW_TRY(storage_new(dev, bytes, &t.storage, err));

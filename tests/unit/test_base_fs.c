@@ -4,7 +4,6 @@
 #include "test.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -84,19 +83,20 @@ TEST(messages_name_the_path_and_the_reason)
     sw_buf_free(&text);
 }
 
-TEST(a_full_disk_says_so)
+TEST(reasons_become_codes)
 {
-    sw_error err = {0};
-    int fd = open("/dev/full", O_WRONLY);
-    if (fd < 0) SKIP("no /dev/full here");
-    close(fd);
     CHECK_INT(sw_status_of_errno(ENOSPC), SW_E_NOSPACE);
     CHECK_INT(sw_status_of_errno(EDQUOT), SW_E_NOSPACE);
     CHECK_INT(sw_status_of_errno(ENOENT), SW_E_NOT_FOUND);
     CHECK_INT(sw_status_of_errno(ENOMEM), SW_E_NOMEM);
     CHECK_INT(sw_status_of_errno(EACCES), SW_E_IO);
+}
+
+TEST(a_full_disk_says_so)
+{
+    sw_error err = {0};
     const char *small = getenv("SLIDEWISE_FULL_DIR"); /* the shell tests mount a small disk where they may */
-    if (!small) return;
+    if (!small) SKIP("needs a small disk: run by tests/cli/test_house.sh");
     SW_AUTOFREE char *path = sw_path_join(small, "big"), *expected = NULL;
     SW_AUTOFREE char *bytes = sw_calloc(1, 8 << 20);
     CHECK_INT(sw_file_write(path, bytes, 8 << 20, &err), SW_E_NOSPACE);
@@ -122,11 +122,15 @@ TEST(folders)
 TEST(an_unwritable_folder_says_so)
 {
     sw_error err = {0};
-    if (geteuid() == 0) SKIP("root may write everywhere");
     SW_AUTOFREE char *dir = in_dir("locked"), *file = in_dir("locked/x"), *expected = NULL;
     CHECK_OK(sw_mkdir_p(dir, &err));
     CHECK_INT(chmod(dir, 0555), 0);
+    /* Root may write everywhere: become nobody for the call. */
+    bool root = geteuid() == 0;
+    if (root) CHECK_INT(chmod(sw_test_dir(), 0755), 0);
+    if (root && seteuid(65534) != 0) SKIP("root here cannot become another user");
     sw_status status = sw_file_write(file, "x", 1, &err);
+    if (root) CHECK_INT(seteuid(0), 0);
     chmod(dir, 0755);
     expected = sw_asprintf("cannot write %s: Permission denied", file);
     CHECK_INT(status, SW_E_IO);

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+# The short ways. `make` builds; `make demo` shows what slidewise does; `make check` proves that it works.
+#   make demo [SLIDES=DIR LABELS=CSV [WEIGHTS=FILE]] [OUT=DIR]
+#   make install [PREFIX=/usr/local] [DESTDIR=...]
+PRESET ?= release
+BUILD ?= build/$(PRESET)
+PREFIX ?= /usr/local
+OUT ?= demo-out
+JOBS ?= $(shell nproc)
+DATA ?= ../shared/data
+# One cmake and one ninja work at a time; the tools below them run in parallel.
+.NOTPARALLEL:
+.PHONY: all deps build demo demo-real check bench install clean
+
+all: build
+
+deps:
+	@tools/deps
+
+build: deps
+	@mkdir -p build
+	@cmake --preset $(PRESET) -B $(BUILD) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@SLIDES='$(SLIDES)' LABELS='$(LABELS)' WEIGHTS='$(WEIGHTS)' OUT='$(OUT)' tools/demo $(BUILD)/bin/slidewise
+
+demo-real: build
+	@SLIDES='$(DATA)/atlas-mini' LABELS='$(DATA)/atlas-mini/labels.csv' \
+	 WEIGHTS='$(DATA)/weights/resnet18_upto_layer3.safetensors' OUT='$(if $(filter demo-out,$(OUT)),demo-out/real,$(OUT))' \
+	 tools/demo $(BUILD)/bin/slidewise
+
+check: build
+	@tests/run $(BUILD)
+
+bench: build
+	@for b in bench/*.sh; do [ -e "$$b" ] || { echo "this version has no benchmarks in bench/" >&2; exit 1; }; \
+	 SLIDEWISE_BUILD=$(abspath $(BUILD)) "$$b" || exit 1; done
+
+install: build
+	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/backend.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/guard/guard.h"
+#include "backend/ref/ref.h"
+
+const char *sw_op_name(sw_op_id op)
+{
+    static const char *const name[] = {
+#define SW_OP(id, text, inputs, outputs) [SW_OP_##id] = text,
+#include "backend/ops.def"
+#undef SW_OP
+    };
+    _Static_assert(sizeof name / sizeof name[0] == SW_OP_COUNT, "every op has a name");
+    return name[op];
+}
+
+typedef struct backend_row {
+    const char *name;
+    sw_status (*make)(const sw_backend_options *options, sw_backend **out, sw_error *err);
+} backend_row;
+
+static const backend_row backends[] = {
+    {"ref", sw_ref_backend_new},
+    {"guard", sw_guard_backend_new},
+};
+
+/* The fastest that every build has. */
+static const char *const automatic = "cpu";
+
+sw_status sw_backend_new(const char *name, const sw_backend_options *options, sw_backend **out, sw_error *err)
+{
+    const sw_backend_options none = {0};
+    const char *wanted = strcmp(name, "auto") == 0 ? automatic : name;
+    char known[128];
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+        if (strcmp(backends[i].name, wanted) == 0) return backends[i].make(options ? options : &none, out, err);
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s, ", backends[i].name);
+    }
+    return sw_error_set(err, SW_E_UNSUPPORTED, "this build has no backend \"%s\"; choose one of %sauto", wanted, known);
+}
+
+void sw_backend_free(sw_backend *be)
+{
+    if (be) be->destroy(be);
+}
+
+sw_status sw_backend_run(sw_backend *be, sw_op_id op, sw_forward_args *args, sw_error *err)
+{
+    if (!be->kernel[op].forward) {
+        return sw_error_set(err, SW_E_UNSUPPORTED, "backend %s cannot do %s", be->device.name, sw_op_name(op));
+    }
+    return be->kernel[op].forward(be, args, err);
+}
+
+sw_memory_use sw_backend_memory(const sw_backend *be)
+{
+    return (sw_memory_use){.now = (size_t)__atomic_load_n(&be->device.bytes_now, __ATOMIC_RELAXED),
+                           .peak = (size_t)__atomic_load_n(&be->device.bytes_peak, __ATOMIC_RELAXED)};
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From patches on disk (or on a slide) to normalised pixels in host memory: read, decode, augment, ahead of need. */
+#ifndef SW_BATCH_BATCH_H
+#define SW_BATCH_BATCH_H
+
+#include "base/thread.h"
+#include "config/config.h"
+#include "dataset/dataset.h"
+#include "sampler/sampler.h"
+#include "slidewise/slide.h"
+#include "slidewise/store.h"
+
+/* --- patches, wherever they lie */
+
+/* A list of square patches. Implementations are below; `read` may be called from several threads at once. */
+typedef struct sw_patch_source sw_patch_source;
+typedef struct sw_patch_source_ops {
+    /* Pixels [patch_px, patch_px, 3], RGB. The message names slide and patch. */
+    sw_status (*read)(void *self, int64_t index, uint8_t *rgb, sw_error *err);
+    void (*destroy)(void *self);
+} sw_patch_source_ops;
+
+/* For implementations: takes `self` on success. `name` (a slide's id) is copied. */
+sw_status sw_patch_source_new(const sw_patch_source_ops *ops, void *self, const char *name, int64_t count, int patch_px,
+                              sw_patch_source **out, sw_error *err) SW_MUST_CHECK;
+void sw_patch_source_free(sw_patch_source *source);
+int64_t sw_patch_source_count(const sw_patch_source *source);
+int sw_patch_source_px(const sw_patch_source *source);
+const char *sw_patch_source_name(const sw_patch_source *source); /* borrowed */
+sw_status sw_patch_source_read(sw_patch_source *source, int64_t index, uint8_t *rgb, sw_error *err) SW_MUST_CHECK;
+
+/* All patches of one slide of a store at one scale; borrows the store. */
+sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale, sw_patch_source **out, sw_error *err)
+    SW_MUST_CHECK;
+/* Patches read from a slide: xy [count, 2] level-0 corners (copied), patch_px at mpp_um; borrows the slide. */
+sw_status sw_patch_source_slide(sw_slide *slide, const int64_t *xy, int64_t count, int patch_px, double mpp_um,
+                                sw_patch_source **out, sw_error *err) SW_MUST_CHECK;
+
+/* --- scales of a run */
+
+/* The scales of a bag as the store holds them, low magnification first. */
+typedef struct sw_bag_scales {
+    int n;
+    double mpp_um[SW_CONFIG_MAX_SCALES];
+    double share[SW_CONFIG_MAX_SCALES];
+    sw_sample_plan plan; /* patches per scale */
+    int eval;            /* the scale that validation and test use: eval.mpp, or the finest */
+} sw_bag_scales;
+/* bag.scales of the config, or every scale of the store's slides where it names none; checked against every bag of
+ * `dataset`: the message names the slide that lacks a scale and the scales it has. */
+sw_status sw_bag_scales_resolve(const sw_config *config, const sw_store *store, const sw_dataset *dataset,
+                                sw_bag_scales *out, sw_error *err) SW_MUST_CHECK;
+
+/* --- augmentation */
+
+typedef struct sw_augment {
+    bool crop;            /* false: the whole patch is resized */
+    int crop_px;          /* side of the result */
+    double crop_scale;    /* least share of the area */
+    double crop_ratio;    /* aspect ratio between 1/r and r */
+    double hflip, vflip;  /* probabilities */
+    sw_augment_share share;
+} sw_augment;
+sw_augment sw_augment_of(const sw_config *config);
+
+/* --- training */
+
+typedef struct sw_batch_timing { /* summed over threads; nanoseconds */
+    int64_t read_ns, decode_ns, augment_ns;
+} sw_batch_timing;
+
+/* What one step needs. Bag-major; inside a bag by scale, low magnification first. */
+typedef struct sw_batch {
+    int64_t n_bags, bag_patches; /* every bag has bag_patches patches */
+    int px;
+    float *images;   /* [n_bags * bag_patches, 3, px, px] normalised, 64-byte aligned */
+    int32_t *label;  /* [n_bags] class index */
+    int64_t *bag;    /* [n_bags] index into dataset->bag */
+    sw_pick *pick;   /* [n_bags * bag_patches] what was drawn */
+    sw_crop *crop;   /* [n_bags * bag_patches] how it was cut and mirrored */
+    sw_batch_timing timing;
+    int64_t waited_ns; /* sw_loader_next had to wait so long: the loader was the limit */
+} sw_batch;
+void sw_batch_free(sw_batch *batch); /* NULL is fine */
+/* Hash of bags, picks, crops and flips. */
+uint64_t sw_batch_digest(const sw_batch *batch);
+/* Which part of loading took longest: "reading", "decoding" or "augmenting". */
+const char *sw_batch_timing_limit(const sw_batch_timing *timing);
+
+typedef struct sw_loader_options {
+    sw_augment augment;
+    sw_channel_order channel_order;
+    bool pad;
+    int64_t batch_bags;
+    bool drop_last;
+    uint64_t seed;
+    int ahead; /* batches prepared ahead, >= 1 */
+} sw_loader_options;
+sw_loader_options sw_loader_options_of(const sw_config *config);
+
+/* Borrows store, dataset and pool until sw_loader_free; copies scales and options. `split`: which bags. Without padding, a
+ * bag that is short of patches is SW_E_INVALID when batch_bags > 1 (all bags of a step have the same size); with
+ * batch_bags 1 it is as short as it is. A loader needs a pool with at least one thread. */
+typedef struct sw_loader sw_loader;
+sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_split split, const sw_bag_scales *scales,
+                        const sw_loader_options *options, sw_pool *pool, sw_loader **out, sw_error *err) SW_MUST_CHECK;
+void sw_loader_free(sw_loader *loader);
+int64_t sw_loader_steps(const sw_loader *loader); /* per epoch */
+int64_t sw_loader_bags(const sw_loader *loader);
+/* Begins epoch `epoch` (0-based) at step `first_step` (resuming); what was prefetched before is dropped. */
+sw_status sw_loader_begin(sw_loader *loader, uint32_t epoch, int64_t first_step, sw_error *err) SW_MUST_CHECK;
+/* The next batch, owned by the caller; *batch NULL at the end of the epoch. */
+sw_status sw_loader_next(sw_loader *loader, sw_batch **batch, sw_error *err) SW_MUST_CHECK;
+
+/* --- evaluation: all patches of a source in chunks, whole patch resized to crop_px */
+
+typedef struct sw_eval_chunk {
+    int64_t first, count; /* patches [first, first + count) of the source */
+    int px;
+    float *images;        /* [count, 3, px, px] normalised, 64-byte aligned */
+    sw_batch_timing timing;
+} sw_eval_chunk;
+void sw_eval_chunk_free(sw_eval_chunk *chunk); /* NULL is fine */
+
+typedef struct sw_eval_loader_options {
+    int crop_px;
+    int64_t chunk_patches;
+    sw_channel_order channel_order;
+    int ahead; /* chunks prepared ahead, >= 1 */
+} sw_eval_loader_options;
+
+/* Borrows source and pool until sw_eval_loader_free. */
+typedef struct sw_eval_loader sw_eval_loader;
+sw_status sw_eval_loader_new(sw_patch_source *source, const sw_eval_loader_options *options, sw_pool *pool,
+                             sw_eval_loader **out, sw_error *err) SW_MUST_CHECK;
+void sw_eval_loader_free(sw_eval_loader *loader);
+/* The next chunk, owned by the caller; *chunk NULL at the end. waited_ns may be NULL. */
+sw_status sw_eval_loader_next(sw_eval_loader *loader, sw_eval_chunk **chunk, int64_t *waited_ns, sw_error *err)
+    SW_MUST_CHECK;
+
+#endif

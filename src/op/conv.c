@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ops on images: convolution and pooling. */
+#include "op/infer.h"
+
+static sw_status window_out(const char *op, const sw_tensor *x, int64_t window_h, int64_t window_w, int stride,
+                            int pad, int64_t out[2], sw_error *err)
+{
+    sw_op_text a;
+    const int64_t window[2] = {window_h, window_w};
+    if (stride < 1 || pad < 0) {
+        return sw_error_set(err, SW_E_INVALID, "%s: stride %d must be at least 1 and padding %d at least 0", op,
+                            stride, pad);
+    }
+    for (int i = 0; i < 2; i++) {
+        int64_t room = x->shape.dim[2 + i] + 2 * (int64_t)pad - window[i];
+        if (room < 0 || window[i] < 1) {
+            return sw_error_set(err, SW_E_INVALID, "%s: a %lld x %lld window does not fit x %s with padding %d", op,
+                                (long long)window_h, (long long)window_w, sw_op_shape(x, &a), pad);
+        }
+        out[i] = room / stride + 1;
+    }
+    return SW_OK;
+}
+
+sw_status sw_infer_conv2d(SW_INFER_ARGS)
+{
+    const sw_conv2d_attr *attr = attr_;
+    const sw_tensor *x = in[0], *w = in[1];
+    sw_op_text a, b;
+    int64_t out[2];
+    SW_TRY(sw_op_need("conv2d", "x", x, 4, "[n, c, h, w]", err));
+    SW_TRY(sw_op_need("conv2d", "w", w, 4, "[o, c, kh, kw]", err));
+    SW_TRY(sw_op_same_dtype("conv2d", x, w, err));
+    if (x->shape.dim[1] != w->shape.dim[1]) {
+        return sw_error_set(err, SW_E_INVALID, "conv2d: x %s and w %s differ in channels", sw_op_shape(x, &a),
+                            sw_op_shape(w, &b));
+    }
+    SW_TRY(window_out("conv2d", x, w->shape.dim[2], w->shape.dim[3], attr->stride, attr->pad, out, err));
+    shape[0] = SW_SHAPE(x->shape.dim[0], w->shape.dim[0], out[0], out[1]);
+    dtype[0] = x->dtype;
+    return SW_OK;
+}
+
+sw_status sw_infer_max_pool2d(SW_INFER_ARGS)
+{
+    const sw_pool_attr *attr = attr_;
+    const sw_tensor *x = in[0];
+    int64_t out[2];
+    SW_TRY(sw_op_need("max_pool2d", "x", x, 4, "[n, c, h, w]", err));
+    /* The winner's place in the window is kept in a byte, and every window must touch a pixel. */
+    if (attr->window > 16 || attr->pad > attr->window / 2) {
+        return sw_error_set(err, SW_E_INVALID,
+                            "max_pool2d: window %d must be at most 16 and padding %d at most half of it", attr->window,
+                            attr->pad);
+    }
+    SW_TRY(window_out("max_pool2d", x, attr->window, attr->window, attr->stride, attr->pad, out, err));
+    shape[0] = shape[1] = SW_SHAPE(x->shape.dim[0], x->shape.dim[1], out[0], out[1]);
+    dtype[0] = x->dtype;
+    dtype[1] = SW_U8;
+    return SW_OK;
+}
+
+sw_status sw_infer_global_avg_pool(SW_INFER_ARGS)
+{
+    const sw_tensor *x = in[0];
+    sw_op_text a;
+    (void)attr_;
+    SW_TRY(sw_op_need("global_avg_pool", "x", x, 4, "[n, c, h, w]", err));
+    if (x->shape.dim[2] < 1 || x->shape.dim[3] < 1) {
+        return sw_error_set(err, SW_E_INVALID, "global_avg_pool: x %s has no pixels", sw_op_shape(x, &a));
+    }
+    shape[0] = SW_SHAPE(x->shape.dim[0], x->shape.dim[1]);
+    dtype[0] = x->dtype;
+    return SW_OK;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Aggregators against numbers of the reference implementation: logits, attention, loss and the norm of every gradient,
+ * in double and in float, on each backend. The numbers are in aggregators.json. */
+#include <stdlib.h>
+
+#include "aggregator/aggregator.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "test.h"
+
+static sw_error err;
+
+static int64_t number(const sw_json *c, const char *key)
+{
+    return sw_json_integer(sw_json_get(c, key), 0);
+}
+
+static sw_aggregator_options options_of(const sw_json *c)
+{
+    sw_aggregator_options o = sw_aggregator_options_default();
+    const char *act = sw_json_text(sw_json_get(c, "act"), "");
+    o.input_dim = (int)number(c, "input_dim");
+    o.inner_dim = (int)number(c, "inner_dim");
+    o.heads = (int)number(c, "heads");
+    o.classes = (int)number(c, "classes");
+    o.act = strcmp(act, "gelu") == 0 ? SW_ACT_GELU : SW_ACT_RELU;
+    o.norm = number(c, "norm") ? SW_MIL_NORM_LAYER : SW_MIL_NORM_NONE;
+    o.bias = number(c, "bias") != 0;
+    o.attn_bias = number(c, "attn_bias") != 0;
+    o.attn_plus = number(c, "plus") ? SW_PLUS_LEARNABLE : SW_PLUS_OFF;
+    o.ffn = number(c, "ffn") != 0;
+    o.embed_new = number(c, "embed_new") != 0;
+    return o;
+}
+
+/* Parameter k (in the reference's order) gets amplitude * sin(0.7 i + 0.3 (k + 1)). */
+static bool fill(const sw_json *c, sw_slab *slab)
+{
+    const sw_json *keys = sw_json_get(c, "keys");
+    double amplitude = sw_json_real(sw_json_get(c, "amplitude"), 0.5);
+    if ((size_t)sw_slab_entries(slab) != sw_json_count(keys))
+        return sw_test_fail(__FILE__, __LINE__, "%d entries, the reference has %zu", sw_slab_entries(slab),
+                            sw_json_count(keys));
+    for (size_t k = 0; k < sw_json_count(keys); k++) {
+        char name[256];
+        snprintf(name, sizeof name, "mil.%s", sw_json_text(sw_json_at(keys, k), ""));
+        int index = sw_slab_find(slab, name);
+        if (index < 0) return sw_test_fail(__FILE__, __LINE__, "no entry %s", name);
+        int64_t n = sw_shape_count(sw_slab_shape(slab, index));
+        SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
+        for (int64_t i = 0; i < n; i++) v[i] = amplitude * sin(0.7 * (double)i + 0.3 * (double)(k + 1));
+        if (sw_tensor_upload_f64(sw_slab_value(slab, index), v, &err) != SW_OK)
+            return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    }
+    return true;
+}
+
+static bool same(const char *what, const sw_tensor *t, const sw_json *expected, double tol)
+{
+    int64_t n = sw_tensor_count(t);
+    SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
+    double top = 0.0;
+    if ((size_t)n != sw_json_count(expected))
+        return sw_test_fail(__FILE__, __LINE__, "%s has %lld values, the reference %zu", what, (long long)n,
+                            sw_json_count(expected));
+    if (sw_tensor_download_f64(t, v, &err) != SW_OK) return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    for (int64_t i = 0; i < n; i++) top = fmax(top, fabs(sw_json_real(sw_json_at(expected, (size_t)i), NAN)));
+    for (int64_t i = 0; i < n; i++) {
+        double e = sw_json_real(sw_json_at(expected, (size_t)i), NAN);
+        /* the reference prints nine decimals */
+        if (!(fabs(v[i] - e) <= tol * top + 1e-9))
+            return sw_test_fail(__FILE__, __LINE__, "%s[%lld] is %.12g, expected %.12g", what, (long long)i, v[i], e);
+    }
+    return true;
+}
+
+static bool same_grads(sw_slab *slab, const sw_json *grads, double tol)
+{
+    double top = 0.0;
+    const sw_json *value = NULL;
+    for (size_t i = 0; i < sw_json_count(grads); i++) {
+        sw_json_member(grads, i, &value);
+        top = fmax(top, sw_json_real(value, NAN));
+    }
+    for (size_t i = 0; i < sw_json_count(grads); i++) {
+        char name[256];
+        snprintf(name, sizeof name, "mil.%s", sw_json_member(grads, i, &value));
+        double expected = sw_json_real(value, NAN), sum = 0.0;
+        int index = sw_slab_find(slab, name);
+        int64_t n = sw_shape_count(sw_slab_shape(slab, index));
+        SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
+        if (sw_tensor_download_f64(sw_slab_grad(slab, index), v, &err) != SW_OK)
+            return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+        for (int64_t j = 0; j < n; j++) sum += v[j] * v[j];
+        /* a gradient far below the largest is the difference of large numbers: its bound is absolute */
+        if (!(fabs(sqrt(sum) - expected) <= tol * expected + tol * 1e-3 * top))
+            return sw_test_fail(__FILE__, __LINE__, "|grad %s| is %.10g, expected %.10g", name, sqrt(sum), expected);
+    }
+    return true;
+}
+
+/* Builds, fills, runs forward and backward, compares. */
+static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double tol)
+{
+    sw_slab *slab = NULL;
+    sw_aggregator *agg = NULL;
+    sw_tape *tape = NULL;
+    sw_tensor x = {0}, labels = {0};
+    sw_aggregator_options o = options_of(c);
+    sw_nn_mode mode = sw_nn_mode_eval();
+    int64_t b = number(c, "batch"), n = number(c, "n");
+    double pixels[1024];
+    int32_t y[8];
+    for (int64_t i = 0; i < b * n * o.input_dim; i++) pixels[i] = cos(0.9 * (double)i);
+    for (int64_t i = 0; i < b; i++) y[i] = (int32_t)sw_json_integer(sw_json_at(sw_json_get(c, "labels"), (size_t)i), 0);
+
+    bool ok = sw_slab_new(&be->device, dtype, &slab, &err) == SW_OK &&
+              sw_aggregator_new(sw_json_text(sw_json_get(c, "kind"), ""), &o, slab, &agg, &err) == SW_OK &&
+              sw_slab_commit(slab, &err) == SW_OK &&
+              sw_tensor_new(&be->device, dtype, SW_SHAPE(b, n, o.input_dim), &x, &err) == SW_OK &&
+              sw_tensor_upload_f64(&x, pixels, &err) == SW_OK &&
+              sw_tensor_from(&be->device, SW_I32, SW_SHAPE(b), y, &labels, &err) == SW_OK &&
+              sw_tape_new(be, true, &tape, &err) == SW_OK;
+    if (!ok) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    if (ok && fill(c, slab)) {
+        sw_aggregator_out out = sw_aggregator_forward(agg, tape, sw_tape_input(tape, &x), &mode);
+        sw_var *loss = sw_cross_entropy(tape, out.logits, sw_tape_constant(tape, &labels));
+        double l = NAN, expected = sw_json_real(sw_json_get(c, "loss"), NAN);
+        const sw_json *attention = sw_json_get(c, "attention");
+        ok = sw_tape_status(tape, &err) == SW_OK && sw_tensor_download_f64(sw_var_value(loss), &l, &err) == SW_OK;
+        if (!ok) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+        ok = ok && same("logits", sw_var_value(out.logits), sw_json_get(c, "logits"), tol) &&
+             (sw_json_count(attention) == 0 || same("attention", sw_var_value(out.attention), attention, tol));
+        if (ok && !(fabs(l - expected) <= tol * expected + 1e-10))
+            ok = sw_test_fail(__FILE__, __LINE__, "loss is %.12g, expected %.12g", l, expected);
+        if (ok && sw_tape_backward(tape, loss, NULL, &err) != SW_OK)
+            ok = sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+        ok = ok && same_grads(slab, sw_json_get(c, "grads"), tol);
+    } else {
+        ok = false;
+    }
+    sw_tape_free(tape);
+    sw_tensor_release(&x);
+    sw_tensor_release(&labels);
+    sw_aggregator_free(agg);
+    sw_slab_free(slab);
+    return ok;
+}
+
+static void run_all(const char *backend, sw_dtype dtype, double tol)
+{
+    SW_CLEANUP(sw_json_free_ptr) sw_json *cases = NULL;
+    SW_AUTOFREE char *path = sw_path_join(sw_test_source(), "golden/aggregators.json");
+    sw_backend *be = NULL;
+    CHECK_OK(sw_json_read(path, &cases, &err));
+    CHECK_INT(sw_json_count(cases), 8);
+    CHECK_OK(sw_backend_new(backend, &(sw_backend_options){.threads = 2}, &be, &err));
+    for (size_t i = 0; i < sw_json_count(cases); i++) {
+        const sw_json *c = sw_json_at(cases, i);
+        if (!run_case(be, dtype, c, tol))
+            printf("# in case %s on %s, %s\n", sw_json_text(sw_json_get(c, "name"), ""), backend, sw_dtype_name(dtype));
+    }
+    sw_backend_free(be);
+}
+
+TEST(golden_on_ref_in_double)
+{
+    run_all("ref", SW_F64, 1e-6);
+}
+
+TEST(golden_on_ref_in_float)
+{
+    run_all("ref", SW_F32, 1e-4);
+}
+
+TEST(golden_on_guard_in_double)
+{
+    run_all("guard", SW_F64, 1e-6);
+}
+
+TEST(golden_on_cpu_in_float)
+{
+    run_all("cpu", SW_F32, 1e-4);
+}
+
+static int64_t count_params(const char *kind, const sw_aggregator_options *o)
+{
+    sw_backend *be = NULL;
+    sw_slab *slab = NULL;
+    sw_aggregator *agg = NULL;
+    int64_t n = -1;
+    if (sw_backend_new("ref", &(sw_backend_options){.threads = 1}, &be, &err) == SW_OK &&
+        sw_slab_new(&be->device, SW_F32, &slab, &err) == SW_OK &&
+        sw_aggregator_new(kind, o, slab, &agg, &err) == SW_OK) {
+        n = 0;
+        for (int i = 0; i < sw_slab_entries(slab); i++) n += sw_shape_count(sw_slab_shape(slab, i));
+    }
+    sw_aggregator_free(agg);
+    sw_slab_free(slab);
+    sw_backend_free(be);
+    return n;
+}
+
+TEST(parameter_counts_are_the_references)
+{
+    sw_aggregator_options o = sw_aggregator_options_default();
+    o.attn_plus = SW_PLUS_LEARNABLE;
+    o.attn_bias = true;
+    CHECK_INT(count_params("abmilx", &o), 801028); /* the two-stage README example */
+    o.bias = o.attn_bias = false;
+    o.norm = SW_MIL_NORM_LAYER;
+    o.input_dim = o.inner_dim = 256;
+    CHECK_INT(count_params("abmilx", &o), 135265); /* r18_brca_subtyping */
+    o.attn_bias = true;
+    o.classes = 4;
+    CHECK_INT(count_params("abmilx", &o), 135810); /* r18_brca_survival */
+    o.attn_bias = false;
+    o.classes = 6;
+    o.heads = 4;
+    o.inner_dim = 512;
+    o.ffn = true;
+    CHECK_INT(count_params("abmilx", &o), 2546305); /* r18_panda */
+    o.input_dim = 1024;
+    o.inner_dim = 256;
+    CHECK_INT(count_params("abmilx", &o), 868545); /* r50_panda */
+    o.classes = 2;
+    o.heads = 8;
+    o.ffn = false;
+    CHECK_INT(count_params("abmilx", &o), 332641); /* r50_brca_subtyping */
+    o = sw_aggregator_options_default();
+    CHECK_INT(count_params("abmil", &o), 591619);
+    CHECK_INT(count_params("gabmil", &o), 920195);
+    o.hidden = 128;
+    CHECK_INT(count_params("gabmil", &o), 657283);
+}
+
+TEST(impossible_options_are_refused)
+{
+    sw_aggregator_options o = sw_aggregator_options_default();
+    o.heads = 7;
+    CHECK_INT(count_params("abmilx", &o), -1);
+    CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
+    CHECK_INT(count_params("abmily", &o), -1);
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean");
+}
