@@ -5,15 +5,17 @@
 
 #include "batch/batch.h"
 #include "model/model.h"
+#include "task/task.h"
 
 typedef struct sw_step_options {
-    int64_t chunk_patches;  /* patches encoded at a time; a step with more is replayed chunk by chunk */
-    uint64_t seed;          /* of dropout */
-    uint32_t step;          /* global step: the dropout counter */
+    const sw_task *task;
+    int64_t chunk_patches; /* patches encoded at a time; a step with more is replayed chunk by chunk */
+    uint64_t seed;         /* of dropout */
+    uint32_t step;         /* global step: the dropout counter */
 } sw_step_options;
 
-/* Adds the gradient of the mean loss over the batch's bags to the slab of `model`; running statistics move once
- * per chunk. *loss is on the host. */
+/* ADDS the gradient of the mean loss over the batch's bags to the slab of `model`; running statistics move once
+ * per chunk. *loss is on the host. On failure the gradients are half-made. */
 sw_status sw_train_step(sw_model *model, const sw_batch *batch, const sw_step_options *options, double *loss,
                         sw_error *err) SW_MUST_CHECK;
 

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model_io.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static sw_status put_one(const sw_slab *slab, int i, const char *prefix, sw_weights_writer *writer, sw_error *err)
+{
+    sw_slab *s = (sw_slab *)slab; /* reading values through the accessor that also writers use */
+    const sw_tensor *value = sw_slab_value(s, i);
+    SW_AUTOFREE void *host = sw_malloc(sw_tensor_bytes(value));
+    SW_AUTOFREE char *name = sw_asprintf("%s%s", prefix, sw_slab_name(slab, i));
+    if (!host || !name) return sw_nomem(err);
+    SW_TRY(sw_tensor_download(value, host, err));
+    return sw_weights_writer_add(writer, name, value->dtype, sw_slab_shape(slab, i), host, err);
+}
+
+sw_status sw_model_put(const sw_model *model, const char *prefix, int64_t steps, sw_weights_writer *writer,
+                       sw_error *err)
+{
+    static const char var[] = "running_var";
+    const sw_slab *slab = sw_model_slab(model);
+    sw_shape scalar = {0};
+    for (int i = 0; i < sw_slab_entries(slab); i++) {
+        const char *name = sw_slab_name(slab, i);
+        SW_TRY(put_one(slab, i, prefix, writer, err));
+        if (!ends_with(name, var)) continue;
+        SW_AUTOFREE char *tracked =
+            sw_asprintf("%s%.*snum_batches_tracked", prefix, (int)(strlen(name) - strlen(var)), name);
+        if (!tracked) return sw_nomem(err);
+        SW_TRY(sw_weights_writer_add(writer, tracked, SW_I64, &scalar, &steps, err));
+    }
+    return SW_OK;
+}
+
+static sw_status wrong_shape(const sw_model *model, const sw_weights *w, const sw_weight *found, int entry,
+                             sw_error *err)
+{
+    char have[128], need[128];
+    const sw_slab *slab = sw_model_slab(model);
+    bool encoder = strcmp(sw_slab_group(slab, entry), "encoder") == 0;
+    const sw_model_options *o = sw_model_get_options(model);
+    sw_shape_text(&found->shape, have, sizeof have);
+    sw_shape_text(sw_slab_shape(slab, entry), need, sizeof need);
+    return sw_error_set(err, SW_E_FORMAT, "%s: %s is %s, but %s %s needs %s; give weights of that architecture or set %s.name",
+                        sw_weights_path(w), found->name, have, encoder ? "encoder" : "aggregator",
+                        encoder ? o->encoder : o->aggregator, need, encoder ? "encoder" : "aggregator");
+}
+
+static sw_status set_entry(sw_model *model, int entry, const sw_weights *w, size_t index, sw_error *err)
+{
+    const sw_weight *found = sw_weights_get(w, index);
+    const sw_shape *shape = sw_slab_shape(sw_model_slab(model), entry);
+    if (!sw_shape_equal(&found->shape, shape)) return wrong_shape(model, w, found, entry, err);
+    SW_AUTOFREE float *host = sw_malloc((size_t)sw_shape_count(shape) * sizeof *host);
+    if (!host) return sw_nomem(err);
+    SW_TRY(sw_weights_read_f32(w, index, host, err));
+    return sw_tensor_upload_f32(sw_slab_value(sw_model_slab(model), entry), host, err);
+}
+
+sw_status sw_model_get(sw_model *model, const char *prefix, const sw_weights *w, sw_error *err)
+{
+    sw_slab *slab = sw_model_slab(model);
+    for (int i = 0; i < sw_slab_entries(slab); i++) {
+        SW_AUTOFREE char *name = sw_asprintf("%s%s", prefix, sw_slab_name(slab, i));
+        if (!name) return sw_nomem(err);
+        int64_t at = sw_weights_find(w, name);
+        if (at < 0)
+            return sw_error_set(err, SW_E_FORMAT, "%s: holds no tensor %s; it is not a checkpoint of this model",
+                                sw_weights_path(w), name);
+        SW_TRY(set_entry(model, i, w, (size_t)at, err));
+    }
+    return SW_OK;
+}
+
+/* --- published encoder files */
+
+/* `name` without the prefixes that frameworks put before an encoder's own names. */
+static const char *own_name(const char *name)
+{
+    static const char *const prefixes[] = {"state_dict.", "module.", "encoder.", "model.", "backbone.", "resnet."};
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+            size_t n = strlen(prefixes[i]);
+            if (strncmp(name, prefixes[i], n) != 0) continue;
+            name += n;
+            again = true;
+        }
+    }
+    return name;
+}
+
+static int64_t find_own(const sw_weights *w, const char *own)
+{
+    for (size_t i = 0; i < sw_weights_count(w); i++)
+        if (strcmp(own_name(sw_weights_get(w, i)->name), own) == 0) return (int64_t)i;
+    return -1;
+}
+
+sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err)
+{
+    static const char prefix[] = "encoder.model.";
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    sw_slab *slab = sw_model_slab(model);
+    SW_TRY(sw_weights_open(path, &w, err));
+    for (int i = 0; i < sw_slab_entries(slab); i++) {
+        if (strcmp(sw_slab_group(slab, i), "encoder") != 0) continue;
+        const char *own = sw_slab_name(slab, i) + strlen(prefix);
+        int64_t at = find_own(w, own);
+        if (at < 0)
+            return sw_error_set(err, SW_E_FORMAT,
+                                "%s: holds no tensor %s, which encoder %s needs; give weights of that architecture or set "
+                                "encoder.name",
+                                path, own, sw_model_get_options(model)->encoder);
+        SW_TRY(set_entry(model, i, w, (size_t)at, err));
+    }
+    return SW_OK;
+}
+
+/* --- options */
+
+static const char *const act_names[] = {"none", "relu", "gelu"};
+static const char *const norm_names[] = {"none", "ln"};
+static const char *const plus_names[] = {"off", "fixed", "learnable"};
+
+static void put_text(sw_json_writer *w, const char *key, const char *value)
+{
+    sw_json_key(w, key);
+    sw_json_string(w, value);
+}
+
+static void put_int(sw_json_writer *w, const char *key, int64_t value)
+{
+    sw_json_key(w, key);
+    sw_json_int(w, value);
+}
+
+static void put_real(sw_json_writer *w, const char *key, double value)
+{
+    sw_json_key(w, key);
+    sw_json_number(w, value);
+}
+
+static void put_bool(sw_json_writer *w, const char *key, bool value)
+{
+    sw_json_key(w, key);
+    sw_json_bool(w, value);
+}
+
+sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
+    sw_json_writer w;
+    sw_json_begin(&w, &buf, 0);
+    sw_json_object(&w);
+    put_text(&w, "encoder", o->encoder);
+    put_text(&w, "aggregator", o->aggregator);
+    put_bool(&w, "frozen", o->frozen);
+    put_int(&w, "inner_dim", o->mil.inner_dim);
+    put_int(&w, "classes", o->mil.classes);
+    put_int(&w, "heads", o->mil.heads);
+    put_real(&w, "dropout", o->mil.dropout);
+    put_text(&w, "act", act_names[o->mil.act]);
+    put_text(&w, "norm", norm_names[o->mil.norm]);
+    put_bool(&w, "bias", o->mil.bias);
+    put_bool(&w, "attn_bias", o->mil.attn_bias);
+    put_text(&w, "attn_plus", plus_names[o->mil.attn_plus]);
+    put_real(&w, "alpha", o->mil.alpha);
+    put_bool(&w, "ffn", o->mil.ffn);
+    put_real(&w, "attn_hidden", o->mil.attn_hidden);
+    put_bool(&w, "embed_new", o->mil.embed_new);
+    put_int(&w, "hidden", o->mil.hidden);
+    sw_json_end_object(&w);
+    SW_TRY(sw_buf_status(&buf, err));
+    *text = sw_steal_(&buf.data);
+    return SW_OK;
+}
+
+static bool choose(const sw_json *root, const char *key, const char *const *names, int n, int *out)
+{
+    const char *text = sw_json_text(sw_json_get(root, key), "");
+    for (int i = 0; i < n; i++) {
+        if (strcmp(names[i], text) != 0) continue;
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
+static const char *known_encoder(const char *name)
+{
+    for (size_t i = 0; i < sw_encoder_kinds(); i++)
+        if (strcmp(sw_encoder_kind(i)->name, name) == 0) return sw_encoder_kind(i)->name;
+    return NULL;
+}
+
+static const char *known_aggregator(const char *name)
+{
+    for (size_t i = 0; i < sw_aggregator_kinds(); i++)
+        if (strcmp(sw_aggregator_kind(i)->name, name) == 0) return sw_aggregator_kind(i)->name;
+    return NULL;
+}
+
+sw_status sw_model_options_parse(const char *text, const char *name, sw_model_options *out, sw_error *err)
+{
+    SW_CLEANUP(sw_json_free_ptr) sw_json *r = NULL;
+    sw_model_options o = sw_model_options_default();
+    int act = 0, norm = 0, plus = 0;
+    SW_TRY(sw_json_parse(text, strlen(text), name, &r, err));
+    o.encoder = known_encoder(sw_json_text(sw_json_get(r, "encoder"), ""));
+    o.aggregator = known_aggregator(sw_json_text(sw_json_get(r, "aggregator"), ""));
+    if (!o.encoder || !o.aggregator || !choose(r, "act", act_names, 3, &act) || !choose(r, "norm", norm_names, 2, &norm) ||
+        !choose(r, "attn_plus", plus_names, 3, &plus))
+        return sw_error_set(err, SW_E_UNSUPPORTED, "%s: made by a version of slidewise with other models (%s, %s)", name,
+                            sw_json_text(sw_json_get(r, "encoder"), "?"), sw_json_text(sw_json_get(r, "aggregator"), "?"));
+    o.frozen = sw_json_truth(sw_json_get(r, "frozen"), false);
+    o.mil.inner_dim = (int)sw_json_integer(sw_json_get(r, "inner_dim"), 0);
+    o.mil.classes = (int)sw_json_integer(sw_json_get(r, "classes"), 0);
+    o.mil.heads = (int)sw_json_integer(sw_json_get(r, "heads"), 0);
+    o.mil.dropout = sw_json_real(sw_json_get(r, "dropout"), 0.0);
+    o.mil.act = (sw_mil_act)act;
+    o.mil.norm = (sw_mil_norm)norm;
+    o.mil.attn_plus = (sw_attn_plus)plus;
+    o.mil.bias = sw_json_truth(sw_json_get(r, "bias"), true);
+    o.mil.attn_bias = sw_json_truth(sw_json_get(r, "attn_bias"), false);
+    o.mil.alpha = sw_json_real(sw_json_get(r, "alpha"), 1.0);
+    o.mil.ffn = sw_json_truth(sw_json_get(r, "ffn"), false);
+    o.mil.attn_hidden = sw_json_real(sw_json_get(r, "attn_hidden"), 0.0);
+    o.mil.embed_new = sw_json_truth(sw_json_get(r, "embed_new"), false);
+    o.mil.hidden = (int)sw_json_integer(sw_json_get(r, "hidden"), 0);
+    *out = o;
+    return SW_OK;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/step.h"
+
+#include <string.h>
+
+#include "tape/replay.h"
+
+typedef struct step {
+    sw_model *model;
+    const sw_batch *batch;
+    const sw_step_options *options;
+    sw_backend *be;
+    int64_t n_patches; /* of the step */
+} step;
+
+static sw_nn_mode mode_of(const step *s, bool is_replay)
+{
+    sw_nn_mode mode = sw_nn_mode_train(s->options->seed, s->options->step);
+    mode.update_running = !is_replay;
+    return mode;
+}
+
+/* Patches [chunk * chunk_patches, ...) of the batch through the encoder. */
+static sw_var *encode(void *ctx, sw_tape *tape, int64_t chunk, bool is_replay)
+{
+    const step *s = ctx;
+    sw_error err;
+    sw_tensor images = {0};
+    int64_t first = chunk * s->options->chunk_patches, count = s->n_patches - first, px = s->batch->px;
+    if (count > s->options->chunk_patches) count = s->options->chunk_patches;
+    const float *pixels = s->batch->images + first * 3 * px * px;
+    if (sw_tensor_from(&s->be->device, SW_F32, SW_SHAPE(count, 3, px, px), pixels, &images, &err) != SW_OK)
+        sw_tape_fail(tape, err.code, "%s", err.message);
+    sw_nn_mode mode = mode_of(s, is_replay);
+    sw_var *features = sw_model_encode(s->model, tape, sw_tape_constant(tape, &images), &mode);
+    sw_tensor_release(&images);
+    return features;
+}
+
+/* features [n_patches, dim] -> mean loss over the bags. */
+static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
+{
+    const step *s = ctx;
+    sw_error err;
+    sw_tensor labels = {0};
+    const sw_batch *b = s->batch;
+    sw_nn_mode mode = mode_of(s, false);
+    if (sw_tensor_from(&s->be->device, SW_I32, SW_SHAPE(b->n_bags), b->label, &labels, &err) != SW_OK)
+        sw_tape_fail(tape, err.code, "%s", err.message);
+    sw_var *bags = sw_reshape(tape, features, SW_SHAPE(b->n_bags, b->bag_patches, sw_model_dim(s->model)));
+    sw_aggregator_out out = sw_model_aggregate(s->model, tape, bags, &mode);
+    sw_var *loss = s->options->task->loss(tape, out.logits, sw_tape_constant(tape, &labels));
+    sw_tensor_release(&labels);
+    return loss;
+}
+
+sw_status sw_train_step(sw_model *model, const sw_batch *batch, const sw_step_options *options, double *loss,
+                        sw_error *err)
+{
+    step s = {model, batch, options, sw_model_backend(model), batch->n_bags * batch->bag_patches};
+    int64_t chunks = (s.n_patches + options->chunk_patches - 1) / options->chunk_patches;
+    sw_replay replay = {.ctx = &s, .chunks = chunks, .encode = encode, .head = head};
+    sw_tensor value = {0};
+    SW_TRY(sw_replay_run(s.be, &replay, &value, err));
+    sw_status status = sw_tensor_download_f64(&value, loss, err);
+    sw_tensor_release(&value);
+    return status;
+}
