@@ -3,6 +3,7 @@
 #ifndef SW_INFER_INFER_H
 #define SW_INFER_INFER_H
 
+#include "base/log.h"
 #include "base/thread.h"
 #include "batch/batch.h"
 #include "model/model.h"

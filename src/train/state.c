@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 
 sw_train_state sw_train_state_start(uint64_t config_hash)
 {
