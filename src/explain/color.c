@@ -34,10 +34,12 @@ static uint8_t gamma_byte(double linear)
 void sw_heat_color(double t, uint8_t rgb[3])
 {
     const double degree = 3.14159265358979323846 / 180;
-    double linear[3], chroma = 0.155, lightness, hue;
+    double linear[3], chroma, lightness, hue;
     t = t > 0 ? t < 1 ? t : 1 : 0; /* NaN: 0 */
     lightness = 0.27 + 0.66 * t;
     hue = (300 - 200 * t) * degree;
+    /* As colourful as the narrowest place of the path (teal) allows, a little more towards both ends. */
+    chroma = 0.095 + 0.14 * (t - 0.4) * (t - 0.4);
     while (chroma > 0 && !oklab_to_linear(lightness, chroma * cos(hue), chroma * sin(hue), linear)) chroma -= 0.001;
     for (int c = 0; c < 3; c++) rgb[c] = gamma_byte(linear[c]);
 }

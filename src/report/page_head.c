@@ -39,7 +39,7 @@ void sw_page_tiles(sw_buf *b, const sw_run_files *run)
         sw_html_number(b, v->value, 3);
         sw_buf_puts(b, "</div><div class=\"ci\">");
         if (isfinite(v->low)) {
-            sw_buf_printf(b, "95 %% interval %.3f &ndash; %.3f", v->low, v->high);
+            sw_buf_printf(b, "95 %%: %.3f &ndash; %.3f", v->low, v->high);
         } else {
             sw_buf_puts(b, isfinite(v->value) ? "no interval" : "undefined here");
         }
@@ -173,7 +173,8 @@ sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
     SW_TRY(warn_selection(&list, run, err));
     if (s) SW_TRY(warn_split(&list, s, err));
     if (run->failures && sw_csv_rows(run->failures) > 0) {
-        SW_TRY(warn(&list, err, "%zu slides could not be used; see the data.", sw_csv_rows(run->failures)));
+        size_t n = sw_csv_rows(run->failures);
+        SW_TRY(warn(&list, err, "%zu slide%s could not be used; the reasons stand under Data.", n, n == 1 ? "" : "s"));
     }
     for (size_t i = 0; i < run->problems.count; i++) SW_TRY(sw_names_add(&list, run->problems.name[i], err));
     if (list.count == 0) return SW_OK;

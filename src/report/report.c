@@ -64,8 +64,7 @@ void sw_page_data(sw_buf *b, const sw_run_files *run)
             const char *name = sw_json_member(splits, s, &split);
             if (name && sw_json_is_object(split)) split_row(b, name, split, classes);
         }
-        sw_buf_puts(b, "</tbody></table></div>\n<p class=\"note\">Splits are made by case: slides of one case never stand on two "
-                       "sides.</p>\n");
+        sw_buf_puts(b, "</tbody></table></div>\n");
     }
     if (run->failures) failures_table(b, run->failures);
     sw_html_end_section(b);

@@ -196,7 +196,7 @@ TEST(hostile_run)
     CHECK(strstr(html.data, "The 24 slides of the test split come from 12 cases.") != NULL);
     CHECK(strstr(html.data, "line 7 is not a JSON object and is left out") != NULL);
     CHECK(strstr(html.data, "line 8 was cut off (a run that was killed?) and is left out") != NULL);
-    CHECK(strstr(html.data, "1 slides could not be used") != NULL);
+    CHECK(strstr(html.data, "1 slide could not be used; the reasons stand under Data.") != NULL);
     /* pieces */
     CHECK(strstr(html.data, "5 epochs in 60 seconds, 100 patches a second on average; the model is that of epoch 4") != NULL);
     CHECK(strstr(html.data, "aria-label=\"ROC curves\"") != NULL);
