@@ -11,3 +11,4 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_norm.c
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_shape.c
 )
+include(${CMAKE_SOURCE_DIR}/src/backend/cpu/sources.cmake)

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batch norm with residual and ReLU, in either layout. Sums are kept per image and plane and joined in the order
+ * of the images, so that they do not depend on the number of threads. */
+#include <math.h>
+
+#include "backend/cpu/cpu_internal.h"
+
+/* x [n, c, ...] seen as n * groups spans; a span holds `width` channels (1 or a block). */
+typedef struct spans {
+    int64_t n, channels, groups, width, length; /* length: floats of one span */
+    int layout;
+} spans;
+
+static spans spans_of(const sw_cpu *cpu, const sw_tensor *x)
+{
+    spans s = {.n = x->shape.dim[0], .channels = x->shape.dim[1], .layout = x->layout, .length = 1};
+    for (int i = 2; i < x->shape.rank; i++) s.length *= x->shape.dim[i];
+    s.width = x->layout == SW_CPU_BLOCKED ? cpu->block : 1;
+    s.groups = s.channels / s.width;
+    s.length *= s.width;
+    return s;
+}
+
+/* The values of the channels of one group, repeated over a span. */
+static void spread(const spans *s, const float *per_channel, int64_t group, float per[SW_SPAN])
+{
+    for (int i = 0; i < SW_SPAN; i++) per[i] = per_channel[group * s->width + i % s->width];
+}
+
+/* Adds the lanes that belong to the same channel. */
+static void gather(const spans *s, const double lane[SW_SPAN], double *per_channel)
+{
+    for (int64_t c = 0; c < s->width; c++) per_channel[c] = 0;
+    for (int i = 0; i < SW_SPAN; i++) per_channel[i % s->width] += lane[i];
+}
+
+/* First value of each channel: subtracted before squaring, so that a large mean does not cancel the variance. */
+static void pivots(const spans *s, const float *x, float *pivot)
+{
+    for (int64_t g = 0; g < s->groups; g++)
+        for (int64_t c = 0; c < s->width; c++) pivot[g * s->width + c] = x[g * s->length + c];
+}
+
+/* Joins sums[image][2][channels] into total[2][channels]. */
+static void join(const spans *s, const double *sums, double *total)
+{
+    for (int64_t i = 0; i < 2 * s->channels; i++) total[i] = 0;
+    for (int64_t image = 0; image < s->n; image++)
+        for (int64_t i = 0; i < 2 * s->channels; i++) total[i] += sums[image * 2 * s->channels + i];
+}
+
+/* Room for the sums per image, their totals and four floats per channel. */
+static sw_status work_memory(sw_cpu *cpu, const spans *s, double **sums, double **total, float **extra,
+                             sw_error *err)
+{
+    void *mem;
+    size_t channels = (size_t)s->channels, images = (size_t)s->n;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_SUMS, channels * ((images + 1) * 2 * sizeof(double) + 4 * sizeof(float)), &mem,
+                          err));
+    *sums = mem;
+    *total = *sums + images * 2 * channels;
+    *extra = (float *)(*total + 2 * channels);
+    return SW_OK;
+}
+
+/* Batch statistics into mean and inverse; optionally moves the running ones. */
+static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_attr *attr, const float *x, float *mean,
+                            float *inverse, float *running_mean, float *running_var, sw_error *err)
+{
+    double *sums, *total;
+    float *pivot;
+    SW_TRY(work_memory(cpu, s, &sums, &total, &pivot, err));
+    pivots(s, x, pivot);
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t i = 0; i < s->n * s->groups; i++) {
+        int64_t image = i / s->groups, group = i % s->groups;
+        float per[SW_SPAN];
+        double sum[SW_SPAN] = {0}, square[SW_SPAN] = {0};
+        spread(s, pivot, group, per);
+        cpu->simd->moments(x + i * s->length, s->length, per, sum, square);
+        double *to = sums + image * 2 * s->channels + group * s->width;
+        gather(s, sum, to);
+        gather(s, square, to + s->channels);
+    }
+    join(s, sums, total);
+    double m = (double)(s->n * s->length / s->width);
+    for (int64_t c = 0; c < s->channels; c++) {
+        double shift = total[c] / m, var = total[s->channels + c] / m - shift * shift;
+        if (var < 0) var = 0;
+        mean[c] = (float)((double)pivot[c] + shift);
+        inverse[c] = (float)(1.0 / sqrt(var + attr->eps));
+        if (!attr->update_running) continue;
+        double batch_mean = (double)pivot[c] + shift, unbiased = m > 1 ? var * m / (m - 1) : var;
+        running_mean[c] = (float)((1 - attr->momentum) * running_mean[c] + attr->momentum * batch_mean);
+        running_var[c] = (float)((1 - attr->momentum) * running_var[c] + attr->momentum * unbiased);
+    }
+    return SW_OK;
+}
+
+/* in: x, gain, offset, running_mean, running_var, residual|NULL; out: y, mean, inverse deviation */
+sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    const sw_batch_norm_attr *attr = args->attr;
+    const sw_tensor *x = args->in[0];
+    sw_tensor *y = args->out[0];
+    spans s = spans_of(cpu, x);
+    float *mean = sw_cpu_f32(args->out[1]), *inverse = sw_cpu_f32(args->out[2]);
+    float *running_mean = sw_cpu_f32(args->in[3]), *running_var = sw_cpu_f32(args->in[4]);
+    const float *x_data = sw_cpu_f32(x), *residual = NULL;
+    float *y_data = sw_cpu_f32(y);
+    if (args->in[5]) SW_TRY(sw_cpu_view(cpu, args->in[5], s.layout, SW_SLOT_X, &residual, err));
+    if (attr->training) {
+        SW_TRY(statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
+    } else {
+        for (int64_t c = 0; c < s.channels; c++) {
+            mean[c] = running_mean[c];
+            inverse[c] = (float)(1.0 / sqrt((double)running_var[c] + attr->eps));
+        }
+    }
+    const float *gain = sw_cpu_f32(args->in[1]), *offset = sw_cpu_f32(args->in[2]);
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t i = 0; i < s.n * s.groups; i++) {
+        int64_t group = i % s.groups, at = i * s.length;
+        float per_mean[SW_SPAN], per_scale[SW_SPAN], per_inverse[SW_SPAN], per_offset[SW_SPAN];
+        spread(&s, mean, group, per_mean);
+        spread(&s, inverse, group, per_inverse);
+        spread(&s, gain, group, per_scale);
+        spread(&s, offset, group, per_offset);
+        for (int l = 0; l < SW_SPAN; l++) per_scale[l] *= per_inverse[l];
+        cpu->simd->norm(x_data + at, residual ? residual + at : NULL, y_data + at, s.length, per_mean, per_scale,
+                        per_offset, attr->relu);
+    }
+    y->layout = s.layout;
+    return SW_OK;
+}
+
+/* What backward reads, all in the layout of x. */
+typedef struct norm_backward {
+    spans s;
+    const float *x, *y, *dy; /* y NULL: no ReLU */
+    const float *mean, *inverse, *gain;
+    float *dx, *dresidual; /* NULL: not wanted */
+    bool add_dx, add_dresidual;
+} norm_backward;
+
+/* total[0][c] = sum of dz, total[1][c] = sum of dz * (x - mean) */
+static void backward_sums(const sw_cpu *cpu, const norm_backward *b, double *sums, double *total)
+{
+    const spans *s = &b->s;
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t i = 0; i < s->n * s->groups; i++) {
+        int64_t image = i / s->groups, group = i % s->groups, at = i * s->length;
+        float per[SW_SPAN];
+        double sum[SW_SPAN] = {0}, dot[SW_SPAN] = {0};
+        spread(s, b->mean, group, per);
+        cpu->simd->norm_sums(b->x + at, b->y ? b->y + at : NULL, b->dy + at, s->length, per, sum, dot);
+        double *to = sums + image * 2 * s->channels + group * s->width;
+        gather(s, sum, to);
+        gather(s, dot, to + s->channels);
+    }
+    join(s, sums, total);
+}
+
+static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const float *scale, const float *c1,
+                           const float *c2)
+{
+    const spans *s = &b->s;
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t i = 0; i < s->n * s->groups; i++) {
+        int64_t group = i % s->groups, at = i * s->length;
+        const float *y = b->y ? b->y + at : NULL;
+        float per_mean[SW_SPAN], per_scale[SW_SPAN], per_c1[SW_SPAN], per_c2[SW_SPAN];
+        spread(s, b->mean, group, per_mean);
+        spread(s, scale, group, per_scale);
+        spread(s, c1, group, per_c1);
+        spread(s, c2, group, per_c2);
+        if (b->dx)
+            cpu->simd->norm_grad(b->x + at, y, b->dy + at, b->dx + at, b->add_dx, s->length, per_mean, per_scale,
+                                 per_c1, per_c2);
+        if (b->dresidual) cpu->simd->masked(y, b->dy + at, b->dresidual + at, b->add_dresidual, s->length);
+    }
+}
+
+static sw_status parameter_grad(sw_cpu *cpu, sw_tensor *grad, bool add, const double *value, const float *factor,
+                                sw_error *err)
+{
+    if (!grad) return SW_OK;
+    float *to;
+    SW_TRY(sw_cpu_gradient(cpu, grad, add, SW_CPU_PLAIN, &to, err));
+    for (int64_t c = 0; c < sw_tensor_count(grad); c++) {
+        float g = (float)(factor ? value[c] * (double)factor[c] : value[c]);
+        to[c] = add ? to[c] + g : g;
+    }
+    return SW_OK;
+}
+
+static sw_status backward_views(sw_cpu *cpu, sw_backward_args *args, norm_backward *b, sw_error *err)
+{
+    const sw_batch_norm_attr *attr = args->attr;
+    b->s = spans_of(cpu, args->in[0]);
+    b->x = sw_cpu_f32(args->in[0]);
+    b->mean = sw_cpu_f32(args->out[1]);
+    b->inverse = sw_cpu_f32(args->out[2]);
+    b->gain = sw_cpu_f32(args->in[1]);
+    SW_TRY(sw_cpu_view(cpu, args->grad_out, b->s.layout, SW_SLOT_DY, &b->dy, err));
+    if (attr->relu) SW_TRY(sw_cpu_view(cpu, args->out[0], b->s.layout, SW_SLOT_Y, &b->y, err));
+    b->add_dx = args->add[0];
+    b->add_dresidual = args->add[5];
+    if (args->grad_in[0]) SW_TRY(sw_cpu_gradient(cpu, args->grad_in[0], b->add_dx, b->s.layout, &b->dx, err));
+    if (args->grad_in[5])
+        SW_TRY(sw_cpu_gradient(cpu, args->grad_in[5], b->add_dresidual, b->s.layout, &b->dresidual, err));
+    return SW_OK;
+}
+
+sw_status sw_cpu_batch_norm_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    const sw_batch_norm_attr *attr = args->attr;
+    norm_backward b = {.y = NULL};
+    SW_TRY(backward_views(cpu, args, &b, err));
+    const spans *s = &b.s;
+    double *sums, *total;
+    float *extra;
+    SW_TRY(work_memory(cpu, s, &sums, &total, &extra, err));
+    backward_sums(cpu, &b, sums, total);
+    float *scale = extra, *c1 = extra + s->channels, *c2 = extra + 2 * s->channels;
+    double m = (double)(s->n * s->length / s->width);
+    for (int64_t c = 0; c < s->channels; c++) {
+        double inverse = (double)b.inverse[c];
+        scale[c] = (float)((double)b.gain[c] * inverse);
+        c1[c] = attr->training ? (float)(total[c] / m) : 0;
+        c2[c] = attr->training ? (float)(total[s->channels + c] * inverse * inverse / m) : 0;
+    }
+    backward_apply(cpu, &b, scale, c1, c2);
+    SW_TRY(parameter_grad(cpu, args->grad_in[1], args->add[1], total + s->channels, b.inverse, err));
+    return parameter_grad(cpu, args->grad_in[2], args->add[2], total, NULL, err);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution: layouts here, the work in oneDNN. */
+#include "backend/cpu/cpu_internal.h"
+
+/* Shape and layouts. Blocked on both sides where channels allow; a stem of up to four channels reads plain
+ * images and writes blocked; the rest is plain. */
+static sw_dnn_conv conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
+                              const sw_shape *y)
+{
+    sw_dnn_conv s = {x->dim[0], x->dim[1], x->dim[2], x->dim[3], w->dim[0],   w->dim[2], w->dim[3],
+                     y->dim[2], y->dim[3], attr->stride, attr->pad, 1,        1};
+    bool y_can = sw_cpu_can_block(cpu, y), x_can = sw_cpu_can_block(cpu, x);
+    if (y_can && x_can) s.x_block = s.y_block = cpu->block;
+    else if (y_can && s.c <= 4) s.y_block = cpu->block;
+    return s;
+}
+
+static int layout_of(int64_t block)
+{
+    return block > 1 ? SW_CPU_BLOCKED : SW_CPU_PLAIN;
+}
+
+sw_status sw_cpu_conv2d_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    const sw_tensor *x = args->in[0], *w = args->in[1];
+    sw_tensor *y = args->out[0];
+    sw_dnn_conv s = conv_shape(cpu, args->attr, &x->shape, &w->shape, &y->shape);
+    const float *x_data, *w_data;
+    SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
+    SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
+    SW_TRY(sw_dnn_conv_forward(cpu->dnn, &s, x_data, w_data, sw_cpu_f32(y), err));
+    y->layout = layout_of(s.y_block);
+    return SW_OK;
+}
+
+static sw_status conv_grad_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *dy, const float *w, sw_tensor *dx,
+                                bool add, sw_error *err)
+{
+    float *dx_data;
+    SW_TRY(sw_cpu_gradient(cpu, dx, add, layout_of(s->x_block), &dx_data, err));
+    if (!add) return sw_dnn_conv_backward_data(cpu->dnn, s, dy, w, dx_data, err);
+    void *result;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
+    SW_TRY(sw_dnn_conv_backward_data(cpu->dnn, s, dy, w, result, err));
+    sw_cpu_add_to(cpu, dx_data, result, sw_tensor_count(dx));
+    return SW_OK;
+}
+
+static sw_status conv_grad_weights(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *dy, sw_tensor *dw,
+                                   bool add, sw_error *err)
+{
+    float *dw_data;
+    SW_TRY(sw_cpu_gradient(cpu, dw, add, SW_CPU_PLAIN, &dw_data, err));
+    if (!add) return sw_dnn_conv_backward_weights(cpu->dnn, s, x, dy, dw_data, err);
+    void *result;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dw), &result, err));
+    SW_TRY(sw_dnn_conv_backward_weights(cpu->dnn, s, x, dy, result, err));
+    sw_cpu_add_to(cpu, dw_data, result, sw_tensor_count(dw));
+    return SW_OK;
+}
+
+sw_status sw_cpu_conv2d_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    const sw_tensor *x = args->in[0], *w = args->in[1], *dy = args->grad_out;
+    sw_dnn_conv s = conv_shape(cpu, args->attr, &x->shape, &w->shape, &dy->shape);
+    const float *x_data, *dy_data, *w_data;
+    SW_TRY(sw_cpu_view(cpu, dy, layout_of(s.y_block), SW_SLOT_DY, &dy_data, err));
+    if (args->grad_in[1]) {
+        SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
+        SW_TRY(conv_grad_weights(cpu, &s, x_data, dy_data, args->grad_in[1], args->add[1], err));
+    }
+    if (args->grad_in[0]) {
+        SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
+        SW_TRY(conv_grad_data(cpu, &s, dy_data, w_data, args->grad_in[0], args->add[0], err));
+    }
+    return SW_OK;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the cpu backend share. */
+#ifndef SW_BACKEND_CPU_INTERNAL_H
+#define SW_BACKEND_CPU_INTERNAL_H
+
+#include <pthread.h>
+
+#include "backend/backend.h"
+#include "backend/cpu/onednn.h"
+#include "backend/cpu/simd.h"
+
+enum { SW_CPU_PLAIN = 0, SW_CPU_BLOCKED = 1 };
+
+/* Elements one thread takes at a time in flat loops: fixed, so that sums never depend on the threads. */
+#define SW_CPU_CHUNK 16384
+
+/* Scratch memory lives as long as the backend and only grows; a slot holds one thing at a time. */
+typedef enum sw_cpu_slot {
+    SW_SLOT_X,      /* an input in another layout */
+    SW_SLOT_DY,     /* an output gradient in another layout */
+    SW_SLOT_Y,      /* a third one */
+    SW_SLOT_RESULT, /* a result on its way to another layout or to an addition */
+    SW_SLOT_SUMS,   /* partial sums */
+    SW_SLOT_WORK,   /* tiles of a kernel */
+    SW_SLOT_COUNT
+} sw_cpu_slot;
+
+/* Free blocks wait here for the next tensor: fresh pages from the system cost a fault each. */
+typedef struct sw_cpu_cache {
+    pthread_mutex_t lock;
+    struct sw_cpu_block *oldest, *newest; /* free blocks, least recently freed first */
+    size_t cached;                        /* bytes in free blocks */
+    size_t held;                          /* bytes in blocks that tensors hold */
+    size_t held_peak;
+} sw_cpu_cache;
+
+typedef struct sw_cpu {
+    sw_backend base; /* first member */
+    sw_kernels ref[SW_OP_COUNT];
+    const sw_simd *simd;
+    int block; /* channels per block of layout 1 */
+    sw_dnn *dnn;
+    sw_cpu_cache cache;
+    struct {
+        void *mem;
+        size_t bytes;
+    } scratch[SW_SLOT_COUNT];
+} sw_cpu;
+
+static inline sw_cpu *sw_cpu_of(sw_backend *be)
+{
+    return (sw_cpu *)be;
+}
+
+static inline float *sw_cpu_f32(const sw_tensor *t)
+{
+    return (float *)((char *)t->storage->mem + t->offset);
+}
+
+/* --- cpu_memory.c */
+extern const sw_device_ops sw_cpu_device_ops;
+sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err) SW_MUST_CHECK;
+void sw_cpu_cache_trim(sw_cpu_cache *cache);
+void sw_cpu_cache_destroy(sw_cpu_cache *cache);
+/* At least `bytes` of 64-byte aligned memory, valid until the slot is asked for again. */
+sw_status sw_cpu_scratch(sw_cpu *cpu, sw_cpu_slot slot, size_t bytes, void **mem, sw_error *err) SW_MUST_CHECK;
+void sw_cpu_scratch_free(sw_cpu *cpu);
+
+/* --- cpu_layout.c */
+bool sw_cpu_can_block(const sw_cpu *cpu, const sw_shape *shape); /* 4-D, channels a multiple of the block */
+/* Reorders the 4-D `shape` (any element size) between plain and blocked. */
+void sw_cpu_reorder(const sw_cpu *cpu, const sw_shape *shape, size_t element, const void *src, int src_layout,
+                    void *dst, int dst_layout);
+/* Data of `t` in `layout`: its own memory, or a copy in the scratch slot. */
+sw_status sw_cpu_view(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const float **data,
+                      sw_error *err) SW_MUST_CHECK;
+/* Changes the layout of what `t` holds, in place. */
+sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err) SW_MUST_CHECK;
+/* Prepares a gradient that will be written or, if `add`, added to, in `layout`. */
+sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
+    SW_MUST_CHECK;
+
+/* --- flat loops, in elementwise.c */
+void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */
+
+/* --- kernels: every tensor is float32 here, except labels and winner indices */
+#define SW_CPU_KERNEL(name)                                                                     \
+    sw_status sw_cpu_##name##_forward(sw_backend *be, sw_forward_args *args, sw_error *err);     \
+    sw_status sw_cpu_##name##_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+SW_CPU_KERNEL(conv2d);
+SW_CPU_KERNEL(batch_norm);
+SW_CPU_KERNEL(max_pool2d);
+SW_CPU_KERNEL(global_avg_pool);
+SW_CPU_KERNEL(linear);
+SW_CPU_KERNEL(matmul);
+SW_CPU_KERNEL(layer_norm);
+SW_CPU_KERNEL(softmax);
+SW_CPU_KERNEL(relu);
+SW_CPU_KERNEL(gelu);
+SW_CPU_KERNEL(add);
+SW_CPU_KERNEL(mul);
+SW_CPU_KERNEL(attend_one);
+#undef SW_CPU_KERNEL
+sw_status sw_cpu_fill_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_copy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_axpy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_lerp_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_adam_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_sum_squares_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+
+/* Runs ref's kernel on plain copies of what is blocked. For shapes and types that ours do not take. */
+sw_status sw_cpu_ref_forward(sw_cpu *cpu, sw_op_id op, sw_forward_args *args, sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_ref_backward(sw_cpu *cpu, sw_op_id op, sw_backward_args *args, sw_error *err) SW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory of the cpu device: a caching allocator and the backend's scratch slots. */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "backend/cpu/cpu_internal.h"
+#include "base/mem.h"
+
+#define ALIGNMENT 64
+#define HUGE_BYTES ((size_t)4 << 20) /* from here on huge pages pay */
+#define SLACK_BYTES ((size_t)32 << 20) /* free blocks kept beyond the high-water mark of live memory */
+
+/* In front of every block that is handed out. */
+typedef struct sw_cpu_block {
+    size_t capacity; /* bytes after this header */
+    struct sw_cpu_block *older, *newer; /* while free */
+    char fill[ALIGNMENT - sizeof(size_t) - 2 * sizeof(void *)];
+} sw_cpu_block;
+_Static_assert(sizeof(sw_cpu_block) == ALIGNMENT, "the data behind the header keeps its alignment");
+
+sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err)
+{
+    if (pthread_mutex_init(&cache->lock, NULL) != 0)
+        return sw_error_set(err, SW_E_NOMEM, "out of memory for a lock of the cpu backend");
+    return SW_OK;
+}
+
+/* Eight size classes per power of two: at most an eighth of a block is wasted. */
+static size_t size_class(size_t bytes)
+{
+    if (bytes < 512) return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + (bytes == 0 ? ALIGNMENT : 0);
+    size_t step = (size_t)1 << (sizeof(size_t) * 8 - 1 - (size_t)__builtin_clzl(bytes) - 3);
+    return (bytes + step - 1) / step * step;
+}
+
+static void unlink_block(sw_cpu_cache *cache, sw_cpu_block *b)
+{
+    if (b->older) b->older->newer = b->newer;
+    else cache->oldest = b->newer;
+    if (b->newer) b->newer->older = b->older;
+    else cache->newest = b->older;
+    b->older = b->newer = NULL;
+    cache->cached -= b->capacity;
+}
+
+/* Frees the blocks that waited longest until at most `limit` bytes of free blocks are left. */
+static void evict(sw_cpu_cache *cache, size_t limit)
+{
+    while (cache->cached > limit) {
+        sw_cpu_block *b = cache->oldest;
+        unlink_block(cache, b);
+        sw_free(b);
+    }
+}
+
+/* The most recently freed block of this class (its memory may still be in the caches), or the best of up to a
+ * quarter more. */
+static sw_cpu_block *take_cached(sw_cpu_cache *cache, size_t capacity)
+{
+    sw_cpu_block *best = NULL;
+    for (sw_cpu_block *b = cache->newest; b; b = b->older) {
+        if (b->capacity < capacity || b->capacity > capacity + capacity / 4) continue;
+        if (!best || b->capacity < best->capacity) best = b;
+        if (best->capacity == capacity) break;
+    }
+    if (best) unlink_block(cache, best);
+    return best;
+}
+
+/* What was held at most, and a little: a step of training finds all its blocks again, and the process never
+ * grows far beyond what its tensors needed. */
+static size_t cache_limit(const sw_cpu_cache *cache, size_t coming)
+{
+    size_t held = cache->held + coming, most = cache->held_peak + SLACK_BYTES;
+    return most > held ? most - held : 0;
+}
+
+static sw_cpu_block *fresh_block(size_t capacity)
+{
+    sw_cpu_block *b = sw_aligned_alloc(ALIGNMENT, capacity + sizeof(*b));
+    if (!b) return NULL;
+    memset(b, 0, sizeof(*b));
+    b->capacity = capacity;
+#ifdef MADV_HUGEPAGE
+    if (capacity >= HUGE_BYTES) {
+        const size_t page = 4096;
+        char *first = (char *)(((uintptr_t)b + page - 1) / page * page), *end = (char *)b + capacity;
+        /* Only advice: refused where the system has no huge pages, and all works as well without. */
+        (void)madvise(first, (size_t)(end - first) / page * page, MADV_HUGEPAGE);
+    }
+#endif
+    return b;
+}
+
+static sw_status device_alloc(sw_device *dev, size_t bytes, void **mem, sw_error *err)
+{
+    sw_cpu_cache *cache = &((sw_cpu *)dev)->cache;
+    size_t capacity = size_class(bytes);
+    pthread_mutex_lock(&cache->lock);
+    sw_cpu_block *b = take_cached(cache, capacity);
+    if (!b) {
+        evict(cache, cache_limit(cache, capacity));
+        b = fresh_block(capacity);
+        if (!b && cache->cached) {
+            evict(cache, 0);
+            b = fresh_block(capacity);
+        }
+    }
+    if (b) {
+        cache->held += b->capacity;
+        if (cache->held > cache->held_peak) cache->held_peak = cache->held;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (!b) return sw_nomem(err);
+    *mem = b + 1;
+    return SW_OK;
+}
+
+static void device_release(sw_device *dev, void *mem, size_t bytes)
+{
+    (void)bytes;
+    if (!mem) return;
+    sw_cpu_cache *cache = &((sw_cpu *)dev)->cache;
+    sw_cpu_block *b = (sw_cpu_block *)mem - 1;
+    pthread_mutex_lock(&cache->lock);
+    cache->held -= b->capacity;
+    cache->cached += b->capacity;
+    b->older = cache->newest;
+    b->newer = NULL;
+    if (cache->newest) cache->newest->newer = b;
+    else cache->oldest = b;
+    cache->newest = b;
+    evict(cache, cache_limit(cache, 0));
+    pthread_mutex_unlock(&cache->lock);
+}
+
+static sw_status device_upload(sw_device *dev, sw_tensor *dst, const void *host, sw_error *err)
+{
+    (void)dev;
+    (void)err;
+    memcpy(sw_cpu_f32(dst), host, sw_tensor_bytes(dst));
+    dst->layout = SW_CPU_PLAIN;
+    return SW_OK;
+}
+
+static sw_status device_download(sw_device *dev, const sw_tensor *src, void *host, sw_error *err)
+{
+    (void)err;
+    if (src->layout == SW_CPU_PLAIN) memcpy(host, sw_cpu_f32(src), sw_tensor_bytes(src));
+    else
+        sw_cpu_reorder((const sw_cpu *)dev, &src->shape, sw_dtype_size(src->dtype), sw_cpu_f32(src), src->layout,
+                       host, SW_CPU_PLAIN);
+    return SW_OK;
+}
+
+const sw_device_ops sw_cpu_device_ops = {
+    .alloc = device_alloc, .release = device_release, .upload = device_upload, .download = device_download};
+
+void sw_cpu_cache_trim(sw_cpu_cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    evict(cache, 0);
+    cache->held_peak = cache->held;
+    pthread_mutex_unlock(&cache->lock);
+}
+
+void sw_cpu_cache_destroy(sw_cpu_cache *cache)
+{
+    evict(cache, 0);
+    pthread_mutex_destroy(&cache->lock);
+}
+
+sw_status sw_cpu_scratch(sw_cpu *cpu, sw_cpu_slot slot, size_t bytes, void **mem, sw_error *err)
+{
+    if (bytes > cpu->scratch[slot].bytes || !cpu->scratch[slot].mem) {
+        sw_free(cpu->scratch[slot].mem);
+        cpu->scratch[slot].bytes = 0;
+        cpu->scratch[slot].mem = sw_aligned_alloc(ALIGNMENT, bytes ? bytes : ALIGNMENT);
+        if (!cpu->scratch[slot].mem) return sw_nomem(err);
+        cpu->scratch[slot].bytes = bytes;
+    }
+    *mem = cpu->scratch[slot].mem;
+    return SW_OK;
+}
+
+void sw_cpu_scratch_free(sw_cpu *cpu)
+{
+    for (int i = 0; i < SW_SLOT_COUNT; i++) {
+        sw_free(cpu->scratch[i].mem);
+        cpu->scratch[i].mem = NULL;
+        cpu->scratch[i].bytes = 0;
+    }
+}

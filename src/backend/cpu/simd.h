@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leaf kernels compiled once per instruction set (simd_base.c, simd_avx2.c, simd_avx512.c) and chosen when the
+ * backend is made. They work on one span of memory and know nothing of threads or tensors.
+ *
+ * "per" arrays hold SW_SPAN floats: element i of a span uses per[i % SW_SPAN]. A plain span of one channel has
+ * the channel's value in all of them, a blocked span the values of its channels (twice for a block of 8). */
+#ifndef SW_BACKEND_CPU_SIMD_H
+#define SW_BACKEND_CPU_SIMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SW_SPAN 16
+#define SW_ATTEND_QUERIES 64 /* queries per tile of attend_one */
+#define SW_ATTEND_KEYS 64    /* keys per tile */
+
+typedef struct sw_simd_adam {
+    float decay;      /* factor on the parameter (AdamW), 1: none */
+    float wd;         /* added to the gradient times the parameter */
+    float grad_scale;
+    float beta1, beta2;
+    float step;       /* lr / (1 - beta1^t) */
+    float root_scale; /* 1 / sqrt(1 - beta2^t) */
+    float eps;
+} sw_simd_adam;
+
+/* One tile of queries of attend_one: transposed, padded with zeros to SW_ATTEND_QUERIES columns. */
+typedef struct sw_simd_attend {
+    const float *k, *v;  /* [n, d], [n] of this group */
+    int64_t n;
+    int d, d_pad;        /* d_pad: d rounded up to SW_SPAN */
+    float *qt;           /* [d][SW_ATTEND_QUERIES], scaled by `scale` */
+    float *scores;       /* [SW_ATTEND_KEYS][SW_ATTEND_QUERIES] work */
+    float *lse, *p;      /* [SW_ATTEND_QUERIES]: forward writes, backward reads */
+    /* backward only */
+    const float *dp;     /* [SW_ATTEND_QUERIES], zero beyond the last query */
+    const float *q_pad;  /* [SW_ATTEND_QUERIES][d_pad], scaled by `scale`, zero padded */
+    float *dqt;          /* [d][SW_ATTEND_QUERIES], overwritten; without the factor `scale` */
+    float *dk_pad;       /* [n][d_pad], added to */
+    double *dv;          /* [n], added to */
+} sw_simd_attend;
+
+typedef struct sw_simd {
+    const char *name;
+    int block; /* channels per block of the blocked layout that suits these vectors */
+
+    /* --- spans with per-channel values */
+    /* sum[i] += x - pivot, square[i] += (x - pivot)^2, lane by lane (SW_SPAN doubles) */
+    void (*moments)(const float *x, int64_t count, const float *pivot, double *sum, double *square);
+    /* y = (x - mean) * scale + offset [+ residual], then max(0, y) if relu */
+    void (*norm)(const float *x, const float *residual, float *y, int64_t count, const float *mean,
+                 const float *scale, const float *offset, bool relu);
+    /* dz = y NULL or y > 0 ? dy : 0;  sum[i] += dz, dot[i] += dz * (x - mean) */
+    void (*norm_sums)(const float *x, const float *y, const float *dy, int64_t count, const float *mean,
+                      double *sum, double *dot);
+    /* dx (+)= scale * (dz - c1 - (x - mean) * c2); dx may be NULL */
+    void (*norm_grad)(const float *x, const float *y, const float *dy, float *dx, bool add, int64_t count,
+                      const float *mean, const float *scale, const float *c1, const float *c2);
+    void (*masked)(const float *y, const float *dy, float *dx, bool add, int64_t count); /* dx (+)= dz */
+    void (*lane_sums)(const float *x, int64_t count, double *sum); /* sum[i] += x */
+
+    /* --- max pool of one blocked plane [h, w, block]; index is ky * window + kx */
+    void (*max_pool)(const float *x, float *y, uint8_t *index, const int *size);
+    void (*max_pool_grad)(const float *dy, const uint8_t *index, float *dx, bool add, const int *size);
+
+    /* --- flat */
+    void (*relu)(const float *x, float *y, int64_t count);
+    void (*gelu)(const float *x, float *y, int64_t count);
+    void (*gelu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
+    void (*add)(const float *a, const float *b, float *y, int64_t count);
+    void (*mul)(const float *a, const float *b, float *y, bool add, int64_t count);
+    void (*axpy)(float factor, const float *x, float *y, int64_t count);
+    void (*lerp)(float factor, const float *x, float *y, int64_t count);
+    void (*adam)(const sw_simd_adam *a, const float *g, float *p, float *m, float *v, int64_t count);
+    double (*sum_squares)(const float *x, int64_t count);
+
+    /* --- rows */
+    void (*softmax)(const float *x, float *y, int64_t count);
+    void (*softmax_grad)(const float *y, const float *dy, float *dx, bool add, int64_t count);
+    void (*layer_norm)(const float *x, const float *gain, const float *offset, float *y, int64_t count, double eps,
+                       float *mean, float *inverse);
+    /* dx may be NULL; dgain and doffset (may be NULL) are added to */
+    void (*layer_norm_grad)(const float *x, const float *gain, const float *dy, float *dx, bool add, int64_t count,
+                            float mean, float inverse, float *dgain, float *doffset);
+
+    /* --- attend_one */
+    void (*attend)(const sw_simd_attend *a);
+    void (*attend_grad)(const sw_simd_attend *a);
+} sw_simd;
+
+/* `size` of the pools: h, w, out_h, out_w, window, stride, pad */
+enum { SW_POOL_H, SW_POOL_W, SW_POOL_OH, SW_POOL_OW, SW_POOL_WINDOW, SW_POOL_STRIDE, SW_POOL_PAD, SW_POOL_SIZES };
+
+const sw_simd *sw_simd_base(void);
+const sw_simd *sw_simd_avx2(void);   /* NULL: not in this build or not on this machine */
+const sw_simd *sw_simd_avx512(void); /* likewise */
+
+#endif

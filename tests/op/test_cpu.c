@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cpu backend against ref: layouts, convolutions of the encoders, batch norm, attention, threads. */
+#include <stdlib.h>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_internal.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "test.h"
+
+/* One op on random numbers. Bits of `blocked`: that input (bit 7: the output's gradient) comes blocked where its
+ * shape allows; of `absent`: that input is NULL; of `grads`: that input's gradient is wanted. */
+typedef struct problem {
+    sw_op_id op;
+    const void *attr;
+    sw_shape in[SW_OP_MAX_IN], out[SW_OP_MAX_OUT];
+    int inputs, outputs;
+    unsigned blocked, absent, grads;
+    bool add;
+    double offset; /* of the first input's numbers */
+} problem;
+
+typedef struct answer {
+    float *out[SW_OP_MAX_OUT], *grad[SW_OP_MAX_IN], *in[SW_OP_MAX_IN];
+} answer;
+
+static void answer_free(answer *a)
+{
+    for (int i = 0; i < SW_OP_MAX_OUT; i++) sw_free(a->out[i]);
+    for (int i = 0; i < SW_OP_MAX_IN; i++) {
+        sw_free(a->grad[i]);
+        sw_free(a->in[i]);
+    }
+}
+
+static sw_status random_tensor(sw_backend *be, sw_shape shape, uint32_t stream, double offset, bool blocked,
+                               sw_tensor *t, sw_error *err)
+{
+    int64_t count = sw_shape_count(&shape);
+    SW_AUTOFREE float *host = sw_malloc((size_t)count * sizeof(float));
+    if (!host) return sw_nomem(err);
+    sw_rng rng = sw_rng_stream(7, SW_RNG_TEST, stream, 0, 0);
+    for (int64_t i = 0; i < count; i++) host[i] = (float)(offset + sw_rng_range(&rng, -1, 1));
+    SW_TRY(sw_tensor_from(&be->device, SW_F32, shape, host, t, err));
+    if (blocked && strcmp(be->device.name, "cpu") == 0 && sw_cpu_can_block(sw_cpu_of(be), &shape))
+        SW_TRY(sw_cpu_relayout(sw_cpu_of(be), t, SW_CPU_BLOCKED, err));
+    return SW_OK;
+}
+
+static sw_status to_host(const sw_tensor *t, float **host, sw_error *err)
+{
+    if (t->dtype != SW_F32) return SW_OK;
+    *host = sw_malloc(sw_tensor_bytes(t) + 1);
+    if (!*host) return sw_nomem(err);
+    return sw_tensor_download_f32(t, *host, err);
+}
+
+static void release_tensors(sw_tensor (*t)[SW_OP_MAX_IN * 2 + SW_OP_MAX_OUT + 1])
+{
+    for (int i = 0; i < SW_OP_MAX_IN * 2 + SW_OP_MAX_OUT + 1; i++) sw_tensor_release(&(*t)[i]);
+}
+
+static sw_status solve(sw_backend *be, const problem *p, answer *a, sw_error *err)
+{
+    SW_CLEANUP(release_tensors) sw_tensor all[SW_OP_MAX_IN * 2 + SW_OP_MAX_OUT + 1] = {{0}};
+    sw_tensor *in = all, *grad = all + SW_OP_MAX_IN, *out = grad + SW_OP_MAX_IN, *dy = out + SW_OP_MAX_OUT;
+    sw_forward_args f = {.attr = p->attr};
+    sw_backward_args b = {.attr = p->attr, .grad_out = dy};
+    for (int i = 0; i < p->inputs; i++) {
+        if (p->absent >> i & 1) continue;
+        double offset = i == 0 ? p->offset : p->op == SW_OP_BATCH_NORM && i == 4 ? 1.5 : 0;
+        SW_TRY(random_tensor(be, p->in[i], (uint32_t)i, offset, p->blocked >> i & 1, &in[i], err));
+        f.in[i] = b.in[i] = &in[i];
+    }
+    for (int i = 0; i < p->outputs; i++) {
+        sw_dtype type = p->op == SW_OP_MAX_POOL2D && i == 1 ? SW_U8 : SW_F32;
+        SW_TRY(sw_tensor_new(&be->device, type, p->out[i], &out[i], err));
+        memset((char *)out[i].storage->mem, 0xff, sw_tensor_bytes(&out[i])); /* not numbers */
+        f.out[i] = &out[i];
+        b.out[i] = &out[i];
+    }
+    SW_TRY(be->kernel[p->op].forward(be, &f, err));
+    SW_TRY(random_tensor(be, p->out[0], 50, 0, p->blocked >> 7 & 1, dy, err));
+    for (int i = 0; i < p->inputs; i++) {
+        if (!(p->grads >> i & 1) || (p->absent >> i & 1)) continue;
+        SW_TRY(random_tensor(be, p->in[i], 60 + (uint32_t)i, 0, false, &grad[i], err));
+        if (!p->add) memset((char *)grad[i].storage->mem, 0xff, sw_tensor_bytes(&grad[i]));
+        b.grad_in[i] = &grad[i];
+        b.add[i] = p->add;
+    }
+    if (p->grads) SW_TRY(be->kernel[p->op].backward(be, &b, err));
+    for (int i = 0; i < p->outputs; i++) SW_TRY(to_host(&out[i], &a->out[i], err));
+    for (int i = 0; i < p->inputs; i++) {
+        if (f.in[i]) SW_TRY(to_host(&in[i], &a->in[i], err));
+        if (b.grad_in[i]) SW_TRY(to_host(&grad[i], &a->grad[i], err));
+    }
+    return SW_OK;
+}
+
+/* Largest difference over the largest value; not a number is infinitely far off. */
+static double distance(const float *a, const float *b, int64_t count)
+{
+    double most = 0, size = 1e-30;
+    for (int64_t i = 0; i < count; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= most)) most = d == d ? d : INFINITY;
+        if (fabs((double)b[i]) > size) size = fabs((double)b[i]);
+    }
+    return most / size;
+}
+
+static void compare_one(const problem *p, const char *what, int index, const float *a, const float *b, sw_shape shape,
+                        double bound)
+{
+    if (!a || !b) {
+        if (a != b) sw_test_fail(__FILE__, __LINE__, "%s: one side lacks %s %d", sw_op_name(p->op), what, index);
+        return;
+    }
+    double d = distance(a, b, sw_shape_count(&shape));
+    char text[64];
+    if (!(d <= bound))
+        sw_test_fail(__FILE__, __LINE__, "%s %s: %s %d is %.3g off (bound %.3g, blocked %x, add %d)",
+                     sw_op_name(p->op), sw_shape_text(&p->in[0], text, sizeof(text)), what, index, d, bound, p->blocked,
+                     p->add);
+}
+
+static void compare(const problem *p, const answer *a, const answer *b, double bound)
+{
+    for (int i = 0; i < p->outputs; i++) compare_one(p, "output", i, a->out[i], b->out[i], p->out[i], bound);
+    for (int i = 0; i < p->inputs; i++) {
+        compare_one(p, "gradient", i, a->grad[i], b->grad[i], p->in[i], bound);
+        compare_one(p, "input", i, a->in[i], b->in[i], p->in[i], bound); /* running statistics move */
+    }
+}
+
+/* Lent by the test: two backends, ended with it. */
+static void backend_free(sw_backend **be)
+{
+    sw_backend_free(*be);
+}
+
+static sw_status new_cpu(int threads, sw_backend **be, sw_error *err)
+{
+    sw_backend_options options = {.threads = threads};
+    return sw_cpu_backend_new(&options, be, err);
+}
+
+static void check_against_ref(const problem *p, double bound)
+{
+    sw_error err;
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    SW_CLEANUP(answer_free) answer a = {.out = {NULL}}, b = {.out = {NULL}};
+    CHECK_OK(new_cpu(2, &cpu, &err));
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(solve(cpu, p, &a, &err));
+    CHECK_OK(solve(ref, p, &b, &err));
+    compare(p, &a, &b, bound);
+}
+
+TEST(layouts_round_trip)
+{
+    sw_error err;
+    SW_CLEANUP(backend_free) sw_backend *be = NULL;
+    CHECK_OK(new_cpu(2, &be, &err));
+    sw_cpu *cpu = sw_cpu_of(be);
+    sw_shape shape = SW_SHAPE(3, 2 * cpu->block, 5, 7);
+    int64_t count = sw_shape_count(&shape);
+    sw_tensor t = {0};
+    CHECK_OK(random_tensor(be, shape, 1, 0, false, &t, &err));
+    SW_AUTOFREE float *before = NULL;
+    SW_AUTOFREE float *after = NULL;
+    CHECK_OK(to_host(&t, &before, &err));
+    CHECK_OK(sw_cpu_relayout(cpu, &t, SW_CPU_BLOCKED, &err));
+    CHECK_INT(t.layout, SW_CPU_BLOCKED);
+    /* Image 2, channel block 1, row 3, column 4, channel 5 of the block. */
+    int64_t b = cpu->block, at = (((2 * 2 + 1) * 5 + 3) * 7 + 4) * b + 5;
+    CHECK(sw_cpu_f32(&t)[at] == before[((2 * 2 * b + b + 5) * 5 + 3) * 7 + 4]);
+    CHECK_OK(to_host(&t, &after, &err)); /* download puts it back */
+    CHECK(memcmp(before, after, (size_t)count * sizeof(float)) == 0);
+    CHECK_OK(sw_cpu_relayout(cpu, &t, SW_CPU_PLAIN, &err));
+    CHECK(memcmp(before, sw_cpu_f32(&t), (size_t)count * sizeof(float)) == 0);
+    sw_tensor_release(&t);
+}
+
+static void check_conv(int64_t n, int64_t c, int64_t size, int64_t o, int64_t k, int stride, unsigned blocked, bool add)
+{
+    int pad = (int)k / 2;
+    sw_conv2d_attr attr = {.stride = stride, .pad = pad};
+    int64_t out = (size + 2 * pad - k) / stride + 1;
+    problem p = {.op = SW_OP_CONV2D, .attr = &attr, .inputs = 2, .outputs = 1,
+                 .in = {SW_SHAPE(n, c, size, size), SW_SHAPE(o, c, k, k)}, .out = {SW_SHAPE(n, o, out, out)},
+                 .blocked = blocked, .grads = 3, .add = add};
+    check_against_ref(&p, 2e-5);
+}
+
+TEST(convolutions_of_the_encoders)
+{
+    static const struct {
+        int c, size, o, k, stride;
+    } shape[] = {
+        /* the stem; ResNet-18 */
+        {3, 224, 64, 7, 2}, {64, 56, 64, 3, 1}, {64, 56, 128, 3, 2}, {64, 56, 128, 1, 2}, {128, 28, 128, 3, 1},
+        {128, 28, 256, 3, 2}, {128, 28, 256, 1, 2}, {256, 14, 256, 3, 1},
+        /* ResNet-50 */
+        {64, 56, 64, 1, 1}, {64, 56, 256, 1, 1}, {256, 56, 64, 1, 1}, {256, 56, 128, 1, 1}, {128, 56, 128, 3, 2},
+        {128, 28, 512, 1, 1}, {256, 56, 512, 1, 2}, {512, 28, 128, 1, 1}, {512, 28, 256, 1, 1}, {256, 28, 256, 3, 2},
+        {256, 14, 1024, 1, 1}, {512, 28, 1024, 1, 2}, {1024, 14, 256, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof(shape) / sizeof(shape[0]); i++)
+        check_conv(1, shape[i].c, shape[i].size, shape[i].o, shape[i].k, shape[i].stride, i % 2 ? 0x81 : 0, false);
+}
+
+TEST(convolutions_of_odd_shapes)
+{
+    check_conv(3, 64, 14, 64, 3, 1, 0x81, true); /* added to what is there */
+    check_conv(5, 3, 33, 16, 7, 2, 0, true);
+    check_conv(2, 5, 9, 7, 3, 1, 0, true); /* channels that do not block */
+    check_conv(2, 16, 9, 10, 3, 2, 0x81, false);
+    check_conv(2, 6, 9, 32, 1, 1, 0x81, true);
+    check_conv(1, 4, 8, 16, 3, 1, 0, false);
+    check_conv(7, 32, 6, 48, 3, 1, 1, true);
+}
+
+static void check_batch_norm(sw_shape shape, bool training, bool relu, bool residual, unsigned blocked, bool add)
+{
+    sw_batch_norm_attr attr = {.training = training, .update_running = training, .relu = relu, .eps = 1e-5,
+                               .momentum = 0.1};
+    sw_shape channels = SW_SHAPE(shape.dim[1]);
+    problem p = {.op = SW_OP_BATCH_NORM, .attr = &attr, .inputs = 6, .outputs = 3,
+                 .in = {shape, channels, channels, channels, channels, shape}, .out = {shape, channels, channels},
+                 .blocked = blocked, .absent = residual ? 0 : 1u << 5, .grads = 0x27, .add = add, .offset = 3};
+    check_against_ref(&p, 1e-5);
+}
+
+TEST(batch_norm_in_both_layouts)
+{
+    for (int bits = 0; bits < 64; bits++) {
+        unsigned blocked = bits & 1 ? 0xa1 : bits & 2 ? 0x80 : 0; /* all, only the gradient, none */
+        bool training = bits >> 2 & 1, relu = bits >> 3 & 1, residual = bits >> 4 & 1, add = bits >> 5 & 1;
+        check_batch_norm(SW_SHAPE(3, 32, 7, 9), training, relu, residual, blocked, add);
+    }
+    check_batch_norm(SW_SHAPE(5, 6, 3, 3), true, true, true, 0, false);
+    check_batch_norm(SW_SHAPE(2, 16, 56, 56), true, true, false, 0xa1, false);
+    check_batch_norm(SW_SHAPE(1, 16, 1, 2), true, false, false, 0xa1, false);
+}
+
+TEST(pools_in_both_layouts)
+{
+    sw_pool_attr max = {.window = 3, .stride = 2, .pad = 1}, tight = {.window = 2, .stride = 2, .pad = 0};
+    for (int bits = 0; bits < 8; bits++) {
+        unsigned blocked = bits & 1 ? 0x81 : bits & 2 ? 0x80 : 0;
+        problem p = {.op = SW_OP_MAX_POOL2D, .attr = &max, .inputs = 1, .outputs = 2, .in = {SW_SHAPE(3, 32, 13, 10)},
+                     .out = {SW_SHAPE(3, 32, 7, 5), SW_SHAPE(3, 32, 7, 5)}, .blocked = blocked, .grads = 1,
+                     .add = bits >> 2};
+        check_against_ref(&p, 1e-6);
+        problem q = p;
+        q.attr = &tight;
+        q.out[0] = q.out[1] = SW_SHAPE(3, 32, 6, 5);
+        check_against_ref(&q, 1e-6);
+        problem g = {.op = SW_OP_GLOBAL_AVG_POOL, .inputs = 1, .outputs = 1, .in = {SW_SHAPE(3, 32, 7, 5)},
+                     .out = {SW_SHAPE(3, 32)}, .blocked = blocked, .grads = 1, .add = bits >> 2};
+        check_against_ref(&g, 1e-6);
+    }
+}
+
+TEST(elementwise_in_both_layouts)
+{
+    static const struct {
+        sw_op_id op;
+        int inputs;
+    } op[] = {{SW_OP_RELU, 1}, {SW_OP_GELU, 1}, {SW_OP_ADD, 2}, {SW_OP_MUL, 2}, {SW_OP_TANH, 1}, {SW_OP_SIGMOID, 1}};
+    for (size_t i = 0; i < sizeof(op) / sizeof(op[0]); i++)
+        for (unsigned bits = 0; bits < 16; bits++) {
+            sw_shape shape = bits >> 3 ? SW_SHAPE(2, 16, 33, 31) : SW_SHAPE(3, 16, 5, 3);
+            problem p = {.op = op[i].op, .inputs = op[i].inputs, .outputs = 1, .in = {shape, shape}, .out = {shape},
+                         .blocked = (bits & 1 ? 0x01u : 0) | (bits & 2 ? 0x82u : 0), .grads = op[i].inputs == 2 ? 3 : 1,
+                         .add = bits >> 2 & 1};
+            check_against_ref(&p, 2e-6);
+        }
+}
+
+TEST(rows_and_products)
+{
+    sw_layer_norm_attr ln = {.eps = 1e-5};
+    static const int64_t width[] = {1, 7, 32, 100, 1024};
+    for (size_t i = 0; i < 5; i++)
+        for (int add = 0; add < 2; add++) {
+            int64_t k = width[i], rows = 131;
+            problem s = {.op = SW_OP_SOFTMAX, .inputs = 1, .outputs = 1, .in = {SW_SHAPE(rows, k)},
+                         .out = {SW_SHAPE(rows, k)}, .grads = 1, .add = add};
+            check_against_ref(&s, 1e-5);
+            problem l = {.op = SW_OP_LINEAR, .inputs = 3, .outputs = 1,
+                         .in = {SW_SHAPE(rows, k), SW_SHAPE(9, k), SW_SHAPE(9)}, .out = {SW_SHAPE(rows, 9)},
+                         .absent = add ? 4 : 0, .grads = 7, .add = add};
+            check_against_ref(&l, 1e-5);
+            problem n = {.op = SW_OP_LAYER_NORM, .attr = &ln, .inputs = 3, .outputs = 3,
+                         .in = {SW_SHAPE(rows, k), SW_SHAPE(k), SW_SHAPE(k)},
+                         .out = {SW_SHAPE(rows, k), SW_SHAPE(rows), SW_SHAPE(rows)}, .absent = add ? 4 : 0, .grads = 7,
+                         .add = add};
+            if (k > 1) check_against_ref(&n, 1e-5);
+        }
+    for (int bits = 0; bits < 16; bits++) {
+        sw_matmul_attr attr = {.transpose_a = bits & 1, .transpose_b = bits >> 1 & 1};
+        int64_t batch = bits >> 3 ? 5 : 1;
+        problem p = {.op = SW_OP_MATMUL, .attr = &attr, .inputs = 2, .outputs = 1,
+                     .in = {attr.transpose_a ? SW_SHAPE(batch, 19, 13) : SW_SHAPE(batch, 13, 19),
+                            attr.transpose_b ? SW_SHAPE(batch, 11, 19) : SW_SHAPE(batch, 19, 11)},
+                     .out = {SW_SHAPE(batch, 13, 11)}, .grads = 3, .add = bits >> 2 & 1};
+        check_against_ref(&p, 1e-5);
+    }
+}
+
+static problem attention(int64_t groups, int64_t n, int64_t d, const sw_attend_one_attr *attr)
+{
+    return (problem){.op = SW_OP_ATTEND_ONE, .attr = attr, .inputs = 3, .outputs = 2,
+                     .in = {SW_SHAPE(groups, n, d), SW_SHAPE(groups, n, d), SW_SHAPE(groups, n)},
+                     .out = {SW_SHAPE(groups, n), SW_SHAPE(groups, n)}, .grads = 7};
+}
+
+TEST(attention_streams_over_tiles)
+{
+    static const int64_t count[] = {1, 2, 63, 64, 65, 130, 257}, width[] = {1, 5, 16, 32, 64};
+    for (size_t i = 0; i < 7; i++)
+        for (size_t j = 0; j < 5; j++) {
+            sw_attend_one_attr attr = {.scale = 3 / sqrt((double)width[j])};
+            problem p = attention(j == 1 ? 1 : 3, count[i], width[j], &attr);
+            p.add = (i + j) % 2;
+            check_against_ref(&p, 2e-5);
+        }
+}
+
+TEST(attention_over_3000_instances)
+{
+    sw_attend_one_attr attr = {.scale = 4 / sqrt(32.0)};
+    problem p = attention(1, 3000, 32, &attr);
+    check_against_ref(&p, 2e-5);
+}
+
+static void check_threads(const problem *p)
+{
+    sw_error err;
+    answer a[3] = {{.out = {NULL}}};
+    for (int i = 0; i < 3; i++) { /* one thread, two, and two again */
+        SW_CLEANUP(backend_free) sw_backend *be = NULL;
+        CHECK_OK(new_cpu(i ? 2 : 1, &be, &err));
+        CHECK_OK(solve(be, p, &a[i], &err));
+    }
+    compare(p, &a[0], &a[1], 1e-5);
+    compare(p, &a[1], &a[2], 0);
+    for (int i = 0; i < 3; i++) answer_free(&a[i]);
+}
+
+TEST(threads_agree_and_repeat_bit_for_bit)
+{
+    sw_conv2d_attr conv = {.stride = 1, .pad = 1};
+    problem c = {.op = SW_OP_CONV2D, .attr = &conv, .inputs = 2, .outputs = 1,
+                 .in = {SW_SHAPE(5, 64, 28, 28), SW_SHAPE(64, 64, 3, 3)}, .out = {SW_SHAPE(5, 64, 28, 28)}, .grads = 3};
+    check_threads(&c);
+    sw_batch_norm_attr norm = {.training = true, .update_running = true, .relu = true, .eps = 1e-5, .momentum = 0.1};
+    sw_shape shape = SW_SHAPE(5, 32, 28, 28), channels = SW_SHAPE(32);
+    problem n = {.op = SW_OP_BATCH_NORM, .attr = &norm, .inputs = 6, .outputs = 3,
+                 .in = {shape, channels, channels, channels, channels, shape}, .out = {shape, channels, channels},
+                 .blocked = 0xa1, .grads = 0x27};
+    check_threads(&n);
+    sw_attend_one_attr attend = {.scale = 0.7};
+    problem one = attention(1, 300, 32, &attend), several = attention(3, 300, 32, &attend);
+    check_threads(&one);
+    check_threads(&several);
+    problem l = {.op = SW_OP_LINEAR, .inputs = 3, .outputs = 1,
+                 .in = {SW_SHAPE(777, 256), SW_SHAPE(64, 256), SW_SHAPE(64)}, .out = {SW_SHAPE(777, 64)}, .grads = 7};
+    check_threads(&l);
+}
+
+/* Every instruction set that this machine has, against the plainest. */
+TEST(instruction_sets_agree)
+{
+    const sw_simd *set[] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
+    sw_attend_one_attr attend = {.scale = 0.9};
+    sw_batch_norm_attr norm = {.training = true, .relu = true, .eps = 1e-5, .momentum = 0.1};
+    sw_pool_attr pool = {.window = 3, .stride = 2, .pad = 1};
+    sw_shape shape = SW_SHAPE(3, 32, 7, 9), channels = SW_SHAPE(32);
+    problem p[] = {attention(2, 150, 32, &attend),
+                   {.op = SW_OP_BATCH_NORM, .attr = &norm, .inputs = 6, .outputs = 3,
+                    .in = {shape, channels, channels, channels, channels, shape}, .out = {shape, channels, channels},
+                    .blocked = 0xa1, .grads = 0x27},
+                   {.op = SW_OP_MAX_POOL2D, .attr = &pool, .inputs = 1, .outputs = 2, .in = {SW_SHAPE(3, 32, 13, 10)},
+                    .out = {SW_SHAPE(3, 32, 7, 5), SW_SHAPE(3, 32, 7, 5)}, .blocked = 0x81, .grads = 1},
+                   {.op = SW_OP_GELU, .inputs = 1, .outputs = 1, .in = {SW_SHAPE(1001)}, .out = {SW_SHAPE(1001)},
+                    .grads = 1}};
+    for (size_t i = 0; i < sizeof(p) / sizeof(p[0]); i++)
+        for (int s = 0; s < 3; s++) {
+            if (!set[s]) continue;
+            sw_error err;
+            SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+            SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+            SW_CLEANUP(answer_free) answer a = {.out = {NULL}}, b = {.out = {NULL}};
+            CHECK_OK(new_cpu(1, &cpu, &err));
+            CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+            sw_cpu_of(cpu)->simd = set[s];
+            sw_cpu_of(cpu)->block = set[s]->block;
+            CHECK_OK(solve(cpu, &p[i], &a, &err));
+            CHECK_OK(solve(ref, &p[i], &b, &err));
+            compare(&p[i], &a, &b, 1e-5);
+        }
+}
+
+TEST(memory_comes_back_from_the_cache)
+{
+    sw_error err;
+    SW_CLEANUP(backend_free) sw_backend *be = NULL;
+    CHECK_OK(new_cpu(1, &be, &err));
+    int64_t live = sw_mem_live();
+    sw_tensor t = {0};
+    CHECK_OK(sw_tensor_new(&be->device, SW_F32, SW_SHAPE(1000, 1000), &t, &err));
+    void *first = t.storage->mem;
+    CHECK_INT((uintptr_t)first % 64, 0);
+    CHECK_INT(sw_backend_memory(be).now, 4000000);
+    sw_tensor_release(&t);
+    CHECK_OK(sw_tensor_new(&be->device, SW_F32, SW_SHAPE(999, 1000), &t, &err));
+    CHECK(t.storage->mem == first);
+    sw_tensor_release(&t);
+    CHECK_INT(sw_backend_memory(be).now, 0);
+    CHECK_INT(sw_backend_memory(be).peak, 4000000);
+    sw_cpu_backend_trim(be);
+    CHECK_INT(sw_mem_live(), live);
+}
