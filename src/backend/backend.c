@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/cpu/cpu.h"
 #include "backend/guard/guard.h"
 #include "backend/ref/ref.h"
 
@@ -26,6 +27,7 @@ typedef struct backend_row {
 static const backend_row backends[] = {
     {"ref", sw_ref_backend_new},
     {"guard", sw_guard_backend_new},
+    {"cpu", sw_cpu_backend_new},
 };
 
 /* The fastest that every build has. */
