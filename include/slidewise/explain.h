@@ -71,8 +71,9 @@ SW_API sw_status sw_heatmap_png(struct sw_slide *slide, const sw_attention_map *
 /* The most attended patches, read from the slide, each with rank and attention, as PNG. */
 SW_API sw_status sw_heatmap_sheet(struct sw_slide *slide, const sw_attention_map *map,
                                   const sw_explain_options *options, const char *path, sw_error *err) SW_MUST_CHECK;
-/* A FeatureCollection of tile objects in level-0 pixels with measurements attention (mean 1 over the slide:
- * a_n * N), rank (1: most) and, if asked, one per head; QuPath shows it with Measurement Maps. */
+/* A FeatureCollection of tile objects in level-0 pixels, coloured as the picture, with measurements attention (mean 1
+ * over the slide: a_n * N), percentile (0 to 1), rank (1: most) and, if asked, one per head; QuPath (0.4 and newer)
+ * shows it with Measurement Maps. */
 SW_API sw_status sw_heatmap_geojson(const sw_attention_map *map, const sw_explain_options *options,
                                     const char *path, sw_error *err) SW_MUST_CHECK;
 /* CSV: rank,level0_x,level0_y,level0_size,attention[,attention_head<h>…][,logit_<class>…], one line a patch

@@ -22,11 +22,11 @@ static void metric_table(sw_buf *b, const sw_evaluation *e)
         sw_html_element(b, "td", NULL, sw_metric_title((sw_metric_id)m));
         sw_html_number_cell(b, v->value, 4);
         if (isfinite(v->low)) {
-            sw_buf_printf(b, "<td>%.3f &ndash; %.3f</td>", v->low, v->high);
+            sw_buf_printf(b, "<td class=\"ci\">%.3f &ndash; %.3f</td>", v->low, v->high);
         } else {
             sw_buf_puts(b, "<td>&ndash;</td>");
         }
-        sw_buf_puts(b, "<td>");
+        sw_buf_puts(b, "<td class=\"bars\">");
         sw_chart_interval(b, v->value, v->low, v->high, 150);
         sw_buf_puts(b, "</td>");
         sw_html_number_cell(b, v->mean, 4);
