@@ -18,11 +18,20 @@ static const struct library {
     const char *name;
     const char *(*version)(void);
 } libraries[] = {
-    {"jansson", sw_jansson_version},
-    {"libyaml", sw_libyaml_version},
+    {"openslide", sw_openslide_version}, {"lmdb", sw_lmdb_version},       {"libjpeg-turbo", sw_turbojpeg_version},
+    {"libtiff", sw_libtiff_version},     {"libpng", sw_libpng_version},   {"cairo", sw_cairo_version},
+    {"jansson", sw_jansson_version},     {"libyaml", sw_libyaml_version},
 };
 
 enum { LIBRARIES = sizeof(libraries) / sizeof(libraries[0]) };
+
+/* The number in a version text: "LIBTIFF, Version 4.5.0\nCopyright" -> "4.5.0". */
+static void library_version(const struct library *library, char *out, size_t size)
+{
+    const char *text = library->version();
+    text += strcspn(text, "0123456789");
+    snprintf(out, size, "%.*s", (int)strcspn(text, " :\n"), text);
+}
 
 /* The features of a CPU that decide how fast training is; names as the kernel lists them. */
 static const char *const features_of_interest[] = {"avx2",     "fma",      "avx512f", "avx512_vnni", "avx512_bf16",
@@ -179,7 +188,9 @@ static void print_text(const machine *m)
     printf("%s%s%s (CUDA backend in this build: %s)\n", m->gpus.count ? "" : "none", m->driver[0] ? "; driver " : "",
            m->driver, built_with_cuda() ? "yes" : "no");
     for (int i = 0; i < LIBRARIES; i++) {
-        printf("%-10s %-14s %s\n", i ? "" : "libraries", libraries[i].name, libraries[i].version());
+        char version[32];
+        library_version(&libraries[i], version, sizeof(version));
+        printf("%-10s %-14s %s\n", i ? "" : "libraries", libraries[i].name, version);
     }
     if (m->missing.count == 0) puts("missing    nothing");
     for (size_t i = 0; i < m->missing.count; i++) printf("%-10s %s\n", i ? "" : "missing", m->missing.name[i]);
@@ -220,7 +231,9 @@ static void write_json(const machine *m, sw_buf *out)
     sw_json_object(&w);
     for (int i = 0; i < LIBRARIES; i++) {
         sw_json_key(&w, libraries[i].name);
-        sw_json_string(&w, libraries[i].version());
+        char version[32];
+        library_version(&libraries[i], version, sizeof(version));
+        sw_json_string(&w, version);
     }
     sw_json_end_object(&w);
     sw_json_key(&w, "missing");

@@ -4,7 +4,14 @@
 #include <turbojpeg.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
 #include "slidewise/image.h"
+
+/* The library does not tell its version when it runs; this is the one we were built with. */
+const char *sw_turbojpeg_version(void)
+{
+    return SW_TURBOJPEG_VERSION;
+}
 
 static void destroy_codec(tjhandle *handle)
 {

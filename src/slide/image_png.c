@@ -4,7 +4,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
 #include "slide/image_codec.h"
+
+const char *sw_libpng_version(void)
+{
+    return png_get_libpng_ver(NULL);
+}
 
 static void release(png_image *png)
 {

@@ -7,7 +7,13 @@
 #include <tiffio.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
 #include "slide/image_codec.h"
+
+const char *sw_libtiff_version(void)
+{
+    return TIFFGetVersion();
+}
 
 typedef struct messages {
     char first[256]; /* the first error is the cause, later ones are its consequences */

@@ -7,7 +7,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
 #include "slide/slide_internal.h"
+
+const char *sw_openslide_version(void)
+{
+    return openslide_get_version();
+}
 
 /* An OpenSlide handle that met an error answers nothing but that error from then on, whoever asks. A failed read is
  * therefore repeated on a handle of its own; when that one works it takes the place of the broken one. */

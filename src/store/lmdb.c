@@ -12,7 +12,13 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/versions.h"
 #include "store/kv.h"
+
+const char *sw_lmdb_version(void)
+{
+    return mdb_version(NULL, NULL, NULL);
+}
 
 /* Address space only: the file is as large as what is in it. Grown by doubling between slides. */
 #define FIRST_MAP_BYTES ((size_t)256 << 30)
