@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What several keys must be together. */
+#include <string.h>
+
+#include "config/config_table.h"
+
+static sw_status check_classes(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    const sw_config_texts *classes = &c->task.classes;
+    if (classes->count == 1) return sw_config_complain(place, err, "task.classes: one class is not enough; name at least two");
+    bool found = false;
+    for (size_t i = 0; i < classes->count; i++) {
+        if (classes->item[i][0] == '\0') return sw_config_complain(place, err, "task.classes: item %zu is empty", i + 1);
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(classes->item[i], classes->item[j]) == 0) {
+                return sw_config_complain(place, err, "task.classes: '%s' is named twice", classes->item[i]);
+            }
+        }
+        if (strcmp(classes->item[i], c->task.positive) == 0) found = true;
+    }
+    if (c->task.positive[0] == '\0' || classes->count == 0) return SW_OK;
+    if (classes->count > 2) {
+        return sw_config_complain(place, err, "task.positive: '%s' makes sense with two classes, task.classes has %zu",
+                                  c->task.positive, classes->count);
+    }
+    if (!found) return sw_config_complain(place, err, "task.positive: '%s' is not in task.classes", c->task.positive);
+    return SW_OK;
+}
+
+static sw_status check_split(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    int64_t folds = c->data.split.folds;
+    if (c->data.split.from == SW_CFG_SPLIT_FILE && c->data.split.file[0] == '\0') {
+        return sw_config_complain(place, err, "data.split.from is file, but data.split.file names none");
+    }
+    if (folds == 1 || (c->data.split.from == SW_CFG_SPLIT_KFOLD && folds == 0)) {
+        return sw_config_complain(place, err, "data.split.folds: %lld; cross-validation needs at least 2 folds",
+                                  (long long)folds);
+    }
+    if (folds > 0 && c->data.split.fold >= folds) {
+        return sw_config_complain(place, err, "data.split.fold: %lld; with %lld folds it is 0 to %lld",
+                                  (long long)c->data.split.fold, (long long)folds, (long long)folds - 1);
+    }
+    return SW_OK;
+}
+
+static sw_status check_scales(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    const sw_config_scales *scales = &c->bag.scales;
+    bool shares = c->bag.scale_rule == SW_SCALE_SHARES;
+    for (size_t i = 0; i < scales->count; i++) {
+        const sw_config_scale *scale = &scales->item[i];
+        for (size_t j = 0; j < i; j++) {
+            if (scale->mpp_um == scales->item[j].mpp_um) {
+                return sw_config_complain(place, err, "bag.scales: %g um/px is given twice", scale->mpp_um);
+            }
+        }
+        if (shares && scale->share == 0) {
+            return sw_config_complain(place, err, "bag.scales: the scale of %g um/px needs a share (bag.scale_rule is shares)",
+                                      scale->mpp_um);
+        }
+        if (!shares && scale->share > 0) {
+            return sw_config_complain(place, err, "bag.scales: the scale of %g um/px has a share; set bag.scale_rule to shares",
+                                      scale->mpp_um);
+        }
+    }
+    if (shares && scales->count == 0) {
+        return sw_config_complain(place, err, "bag.scale_rule is shares, but bag.scales names no scale");
+    }
+    if (!shares && scales->count > 2) {
+        return sw_config_complain(place, err, "bag.scales: %zu scales, but bag.scale_rule 'reference' knows at most two; set it to shares",
+                                  scales->count);
+    }
+    return SW_OK;
+}
+
+static sw_status check_training(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    if (c->train.select != SW_CFG_SELECT_MAIN && c->train.ema == 0) {
+        return sw_config_complain(place, err, "train.select: %s needs a moving average; set train.ema (such as 0.9997)",
+                                  c->train.select == SW_CFG_SELECT_EMA ? "ema" : "both");
+    }
+    if (c->train.warmup_epochs > c->train.epochs) {
+        return sw_config_complain(place, err, "train.warmup_epochs: %lld is more than train.epochs %lld",
+                                  (long long)c->train.warmup_epochs, (long long)c->train.epochs);
+    }
+    return SW_OK;
+}
+
+sw_status sw_config_check(const sw_config *config, const char *name_for_errors, sw_error *err)
+{
+    sw_config_place place = {.name = name_for_errors};
+    SW_TRY(check_classes(config, &place, err));
+    SW_TRY(check_split(config, &place, err));
+    SW_TRY(check_scales(config, &place, err));
+    return check_training(config, &place, err);
+}
