@@ -7,14 +7,17 @@
 #include "base/mem.h"
 
 #define ALIGNMENT 64
-#define HUGE_BYTES ((size_t)4 << 20) /* from here on huge pages pay */
+#define MAPPED_BYTES ((size_t)1 << 20) /* from here on a block is a mapping of its own */
+#define HUGE_BYTES ((size_t)4 << 20)   /* from here on huge pages pay */
 #define SLACK_BYTES ((size_t)32 << 20) /* free blocks kept beyond the high-water mark of live memory */
 
 /* In front of every block that is handed out. */
 typedef struct sw_cpu_block {
     size_t capacity; /* bytes after this header */
     struct sw_cpu_block *older, *newer; /* while free */
-    char fill[ALIGNMENT - sizeof(size_t) - 2 * sizeof(void *)];
+    size_t mapped; /* bytes of the mapping that this header starts; 0: memory of sw_aligned_alloc */
+    void *token;   /* one byte of sw_malloc that stands for a mapping where allocations are counted or made to fail */
+    char fill[ALIGNMENT - 2 * sizeof(size_t) - 3 * sizeof(void *)];
 } sw_cpu_block;
 _Static_assert(sizeof(sw_cpu_block) == ALIGNMENT, "the data behind the header keeps its alignment");
 
@@ -43,13 +46,23 @@ static void unlink_block(sw_cpu_cache *cache, sw_cpu_block *b)
     cache->cached -= b->capacity;
 }
 
+static void free_block(sw_cpu_block *b)
+{
+    if (!b->mapped) {
+        sw_free(b);
+        return;
+    }
+    sw_free(b->token);
+    munmap(b, b->mapped);
+}
+
 /* Frees the blocks that waited longest until at most `limit` bytes of free blocks are left. */
 static void evict(sw_cpu_cache *cache, size_t limit)
 {
     while (cache->cached > limit) {
         sw_cpu_block *b = cache->oldest;
         unlink_block(cache, b);
-        sw_free(b);
+        free_block(b);
     }
 }
 
@@ -75,20 +88,31 @@ static size_t cache_limit(const sw_cpu_cache *cache, size_t coming)
     return most > held ? most - held : 0;
 }
 
+/* A mapping of its own goes back to the system whole; in the heap blocks of tens of megabytes would leave holes. */
+static sw_cpu_block *map_block(size_t capacity)
+{
+    SW_AUTOFREE void *token = sw_malloc(1);
+    size_t bytes = capacity + sizeof(sw_cpu_block);
+    if (!token) return NULL;
+    sw_cpu_block *b = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+    /* Only advice: refused where the system has no huge pages, and all works as well without. */
+    if (capacity >= HUGE_BYTES) (void)madvise(b, bytes, MADV_HUGEPAGE);
+#endif
+    b->capacity = capacity;
+    b->mapped = bytes;
+    b->token = SW_STEAL(token);
+    return b;
+}
+
 static sw_cpu_block *fresh_block(size_t capacity)
 {
+    if (capacity >= MAPPED_BYTES) return map_block(capacity);
     sw_cpu_block *b = sw_aligned_alloc(ALIGNMENT, capacity + sizeof(*b));
     if (!b) return NULL;
     memset(b, 0, sizeof(*b));
     b->capacity = capacity;
-#ifdef MADV_HUGEPAGE
-    if (capacity >= HUGE_BYTES) {
-        const size_t page = 4096;
-        char *first = (char *)(((uintptr_t)b + page - 1) / page * page), *end = (char *)b + capacity;
-        /* Only advice: refused where the system has no huge pages, and all works as well without. */
-        (void)madvise(first, (size_t)(end - first) / page * page, MADV_HUGEPAGE);
-    }
-#endif
     return b;
 }
 
