@@ -269,14 +269,14 @@ static int run(const cli_args *args)
 }
 
 static const cli_option options[] = {
-    {"json", 0, CLI_FLAG, NULL, "Print one JSON object instead of text."},
+    {"json", 0, CLI_FLAG, NULL, "print one JSON object instead of text"},
     {0},
 };
 
 const cli_command cli_cmd_doctor = {
     .name = "doctor",
     .operands = "",
-    .summary = "Show versions, CPU, memory and GPU, and what is missing.",
+    .summary = "show versions, CPU, memory and GPU, and what is missing",
     .text = "Lists the version of every library that is linked, the compiler, the CPU and those of its features that "
             "matter for speed, the threads and the memory that this process may use, and NVIDIA GPUs. Nothing is "
             "changed and nothing is sent anywhere. Put this text into a bug report.",

@@ -45,7 +45,7 @@ void cli_help_all(sw_buf *out)
         sw_buf_printf(out, "  %-10s ", (*c)->name);
         wrap(out, (*c)->summary, 13, 13);
     }
-    sw_buf_puts(out, "  help       Show this text, or the help of one verb: slidewise help VERB\n\n"
+    sw_buf_puts(out, "  help       show this text, or the help of one verb: slidewise help VERB\n\n"
                      "slidewise VERB --help tells all about a verb, slidewise --version the version.\n");
 }
 
@@ -60,7 +60,7 @@ static void help_options(sw_buf *out, const cli_option *table)
         if (column + 2 > INDENT) sw_buf_printf(out, "\n%*s", INDENT, "");
         else sw_buf_printf(out, "%*s", INDENT - column, "");
         wrap(out, o->help, INDENT, INDENT);
-        if (o->type == CLI_LIST) sw_buf_printf(out, "%*sMay be given more than once.\n", INDENT, "");
+        if (o->type == CLI_LIST) sw_buf_printf(out, "%*s(may be given more than once)\n", INDENT, "");
     }
 }
 

@@ -60,7 +60,7 @@ static void troff_options(sw_buf *out, const cli_option *table)
         }
         sw_buf_puts(out, "\n");
         troff(out, o->help);
-        sw_buf_puts(out, o->type == CLI_LIST ? "\nMay be given more than once.\n" : "\n");
+        sw_buf_puts(out, o->type == CLI_LIST ? " (may be given more than once)\n" : "\n");
     }
 }
 
@@ -197,7 +197,7 @@ static void fish_completion(sw_buf *out)
         fish_options(out, (*c)->name, (*c)->options);
         fish_options(out, (*c)->name, cli_global_options());
     }
-    sw_buf_puts(out, "complete -c slidewise -n __fish_use_subcommand -f -a help -d 'Show help'\n");
+    sw_buf_puts(out, "complete -c slidewise -n __fish_use_subcommand -f -a help -d 'show help'\n");
 }
 
 bool cli_completion(sw_buf *out, const char *shell)

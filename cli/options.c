@@ -20,8 +20,8 @@ struct cli_args {
 };
 
 static const cli_option global_options[] = {
-    {"help", 'h', CLI_FLAG, NULL, "Show this help."},
-    {"quiet", 'q', CLI_FLAG, NULL, "No progress and no notes; warnings and errors only."},
+    {"help", 'h', CLI_FLAG, NULL, "show this help"},
+    {"quiet", 'q', CLI_FLAG, NULL, "no progress and no notes; warnings and errors only"},
     {0},
 };
 

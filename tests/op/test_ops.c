@@ -164,7 +164,7 @@ static void check_numeric(const char *backend)
     sw_error err = {0};
     CHECK_OK(sw_backend_new(backend, NULL, &be, &err));
     for (int i = 0; i < CASES; i++) {
-        char why[512] = "";
+        char why[600] = "";
         if (!numeric_agrees(be, &cases[i], why, sizeof why)) {
             sw_test_fail(__FILE__, __LINE__, "%s on %s: %s", cases[i].name, backend, why);
         }
@@ -185,7 +185,7 @@ static void check_backend(const char *backend, sw_dtype dtype, sw_dtype against,
     CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
     CHECK_OK(sw_backend_new(backend, NULL, &be, &err));
     for (int i = 0; i < CASES; i++) {
-        char why[512] = "";
+        char why[600] = "";
         double tol = others ? cases[i].cpu_tol : dtype == against ? 0.0 : cases[i].tol;
         if (!backend_agrees(be, dtype, ref, against, &cases[i], tol, !others, why, sizeof why)) {
             sw_test_fail(__FILE__, __LINE__, "%s on %s: %s", cases[i].name, backend, why);
@@ -280,7 +280,7 @@ TEST(a_broken_kernel_is_caught)
     const op_case c = {"linear", SW_OP_LINEAR, NULL, {S(5, 7), S(3, 7), S(3)}, NEAR};
     sw_backend *be = NULL, *ref = NULL;
     sw_error err = {0};
-    char why[512] = "";
+    char why[600] = "";
     CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
     CHECK_OK(sw_backend_new("ref", NULL, &be, &err));
     sound = be->kernel[SW_OP_LINEAR];
@@ -308,7 +308,7 @@ TEST(a_wrong_gradient_is_caught)
     const op_case c = {"gelu", SW_OP_GELU, NULL, {S(3, 7)}, NEAR};
     sw_backend *be = NULL;
     sw_error err = {0};
-    char why[512] = "";
+    char why[600] = "";
     CHECK_OK(sw_backend_new("ref", NULL, &be, &err));
     sound = be->kernel[SW_OP_GELU];
     CHECK(numeric_agrees(be, &c, why, sizeof why));
