@@ -141,6 +141,10 @@ static void focus_text(sw_buf *b, const sw_json *focus)
 {
     double auc = number_of(focus, "auc");
     if (!focus) return;
+    if (number_of(focus, "n_foci") == 0) {
+        sw_buf_puts(b, " The slide has no true focus.");
+        return;
+    }
     sw_buf_printf(b, " Against the true foci: %.0f of %.0f found by the top %.0f patches, of which %.0f %% lie in a focus "
                      "(%.0f %% would by chance)",
                   number_of(focus, "n_found"), number_of(focus, "n_foci"), number_of(focus, "top"),

@@ -379,3 +379,31 @@ TEST(big_slides_get_small_pictures)
     CHECK_INT(sw_heatmap_sheet(slide, &map, &opt, scratch("sheet.png"), &err), SW_E_INVALID);
     CHECK_STR(err.message, "401 top patches; between 1 and 400 fit on a sheet");
 }
+
+/* Every allocation fails once: the call says so, leaks nothing, and works afterwards. */
+TEST(out_of_memory)
+{
+    sw_attention_map map = small_map();
+    sw_explain_options opt = sw_explain_options_default();
+    sw_error err;
+    const char *foci_file = scratch("ring.geojson"), *out = scratch("tight.geojson");
+    sw_status status = SW_E_NOMEM;
+    int64_t live;
+    CHECK_OK(sw_file_write(foci_file, RING, strlen(RING), &err));
+    live = sw_mem_live();
+    opt.per_head = true;
+    for (int k = 1; status != SW_OK; k++) {
+        sw_foci *foci = NULL;
+        sw_focus_score score;
+        CHECK(k < 10000);
+        sw_mem_fail_after(k);
+        status = sw_foci_read(foci_file, &foci, &err);
+        if (status == SW_OK) status = sw_focus_score_of(foci, &map, SW_HEAD_MEAN, 2, &score, &err);
+        if (status == SW_OK) status = sw_heatmap_geojson(&map, &opt, out, &err);
+        if (status == SW_OK) status = sw_heatmap_csv(&map, &opt, out, &err);
+        sw_mem_fail_after(0);
+        sw_foci_free(foci);
+        CHECK_INT(sw_mem_live(), live);
+        CHECK(status == SW_OK || status == SW_E_NOMEM);
+    }
+}

@@ -407,3 +407,24 @@ TEST(attention_sparsity)
     CHECK_INT(sw_attention_measure(single, 1, 2, 0, &s, &err), SW_E_INVALID);
     CHECK_STR(err.message, "head 0: all attention is zero");
 }
+
+/* Every allocation fails once: the call says so, leaks nothing, and works afterwards. */
+TEST(out_of_memory)
+{
+    const char *table = HEAD "a,a,no,no,.9,.1\nb,b,no,yes,.4,.6\nc,c,yes,yes,.2,.8\nd,d,yes,yes,.3,.7\n";
+    sw_eval_options opt = sw_eval_options_default();
+    sw_error err;
+    int64_t live;
+    sw_status status = SW_E_NOMEM;
+    opt.resamples = 5;
+    CHECK_OK(sw_file_write(scratch("predictions_tight.csv"), table, strlen(table), &err));
+    live = sw_mem_live();
+    for (int k = 1; status != SW_OK; k++) {
+        CHECK(k < 10000);
+        sw_mem_fail_after(k);
+        status = sw_eval_run(sw_test_dir(), "tight", &opt, NULL, &err);
+        sw_mem_fail_after(0);
+        CHECK_INT(sw_mem_live(), live);
+        CHECK(status == SW_OK || status == SW_E_NOMEM);
+    }
+}

@@ -241,3 +241,25 @@ TEST(many_classes)
     CHECK(strstr(html.data, "No slide of the val split has the label &quot;d&quot;") != NULL);
     CHECK(strstr(html.data, ">c, AUC ") != NULL && strstr(html.data, ">d, AUC ") == NULL);
 }
+
+/* Every allocation fails once: the call says so, leaks nothing, and works afterwards. */
+TEST(out_of_memory)
+{
+    sw_report_options opt = sw_report_options_default();
+    sw_error err;
+    int64_t live;
+    sw_status status = SW_E_NOMEM;
+    opt.resamples = 3;
+    CHECK_OK(make_run("tight", &err));
+    CHECK_OK(sw_file_remove(in("tight", "heatmaps/a<b>.png"), &err)); /* pictures would take the test minutes */
+    CHECK_OK(sw_file_remove(in("tight", "heatmaps/a<b>_top.png"), &err));
+    live = sw_mem_live();
+    for (int k = 1; status != SW_OK; k++) {
+        CHECK(k < 100000);
+        sw_mem_fail_after(k);
+        status = sw_report_write(in("tight", ""), NULL, &opt, &err);
+        sw_mem_fail_after(0);
+        CHECK_INT(sw_mem_live(), live);
+        CHECK(status == SW_OK || status == SW_E_NOMEM);
+    }
+}
