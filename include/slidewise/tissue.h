@@ -37,13 +37,16 @@ typedef struct sw_tissue_options {
     double line_thickness; /* of the overlay picture, level-0 pixels, default 250 */
     bool use_padding;      /* for the grid: patches may reach beyond the slide, default true */
     sw_contour_rule contour_rule; /* for the grid, default SW_CONTOUR_FOUR_PT */
+    double max_area_share; /* > 0: where a_t would ask for more than this share of the slide's area (small slides), a_t
+                              and a_h are reduced in proportion; default 0.01. CLAM has none (presets: 0) */
     int64_t max_pixels;    /* a segmentation level larger than this is read in strips and reduced, default 100 000 000
                               (where CLAM gives up) */
 } sw_tissue_options;
 SW_API sw_tissue_options sw_tissue_options_default(void);
 
-/* Fills *out from a preset: "default", "bwh_biopsy", "bwh_resection", "tcga", "tcga_nsclc", or the path of a CLAM
- * preset CSV (columns by name; missing or empty cells keep the defaults). Untouched on failure. */
+/* Fills *out from a preset: "default" (the values above), "clam" (CLAM without a preset), "bwh_biopsy",
+ * "bwh_resection", "tcga", "tcga_nsclc", or the path of a CLAM preset CSV (columns by name, first row; missing or
+ * empty cells keep CLAM's defaults). Untouched on failure. */
 SW_API sw_status sw_tissue_options_preset(const char *name_or_csv, sw_tissue_options *out, sw_error *err) SW_MUST_CHECK;
 
 /* A closed ring; the last point joins the first. */
