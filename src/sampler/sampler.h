@@ -25,7 +25,7 @@ sw_status sw_sample_plan_shares(int64_t patches, int n_scales, const double *sha
     SW_MUST_CHECK;
 
 typedef struct sw_pick {
-    int32_t scale;  /* index into the plan */
+    int64_t scale;  /* index into the plan */
     int64_t patch;  /* index into the scale's patches */
 } sw_pick;
 
