@@ -103,16 +103,6 @@ static void storage_unref(sw_storage *s)
     sw_free(s);
 }
 
-sw_status sw_tensor_restore(sw_device *dev, sw_tensor *t, size_t bytes, sw_error *err)
-{
-    sw_storage *fresh = NULL;
-    SW_TRY(storage_new(dev, bytes, &fresh, err));
-    storage_unref(t->storage);
-    t->storage = fresh;
-    t->offset = 0;
-    return SW_OK;
-}
-
 sw_status sw_tensor_new(sw_device *dev, sw_dtype dtype, sw_shape shape, sw_tensor *out, sw_error *err)
 {
     size_t bytes = 0;

@@ -59,10 +59,6 @@ struct sw_tensor {
                             store any tensor it made itself in its own layout of the same byte size */
 };
 
-/* Gives `t` fresh storage of `bytes` (a backend whose layout needs more room than sw_tensor_bytes(t));
- * dtype, shape and layout stay, what it held before is released. */
-sw_status sw_tensor_restore(sw_device *dev, sw_tensor *t, size_t bytes, sw_error *err) SW_MUST_CHECK;
-
 sw_status sw_tensor_new(sw_device *dev, sw_dtype dtype, sw_shape shape, sw_tensor *out, sw_error *err)
     SW_MUST_CHECK; /* memory not initialised */
 sw_status sw_tensor_from(sw_device *dev, sw_dtype dtype, sw_shape shape, const void *host, sw_tensor *out,
