@@ -6,8 +6,8 @@
 
 #define TWO_PI 6.2831853f
 #define STROMA_CELL_UM 17.0f
-#define LYMPH_CELL_UM 6.6f
-#define FOCUS_CELL_UM 10.5f
+#define LYMPH_CELL_UM 6.3f
+#define FOCUS_CELL_UM 11.0f
 #define REACH_UM 14.0f /* no nucleus is larger */
 
 typedef struct nucleus {
@@ -38,20 +38,21 @@ static void nucleus_pixel(const sw_canvas *c, const nucleus *n, float x, float y
     float u = (dx * n->cos_t + dy * n->sin_t) / n->a, v = (dy * n->cos_t - dx * n->sin_t) / n->b;
     float q2 = u * u + v * v;
     if (q2 > 2.6f) return;
-    float shape = 1.0f + n->dent2 * (u * u - v * v) + n->dent3 * u * (u * u - 3.0f * v * v);
-    float q = sqrtf(q2) * shape;
+    float q = sqrtf(q2), cos_a = u / (q + 1e-6f), sin_a = v / (q + 1e-6f);
+    q *= 1.0f + n->dent2 * (cos_a * cos_a - sin_a * sin_a) + n->dent3 * cos_a * (cos_a * cos_a - 3.0f * sin_a * sin_a);
     float soft = 0.5f * c->scene->soft_um / n->b + 0.08f;
     float inside = sw_smooth(1.0f + soft, 1.0f - soft, q);
     if (inside <= 0.0f) return;
     const sw_noise *noise = c->scene->noise;
     float clump = sw_noise_at(noise, x * 0.85f, y * 0.85f) + 0.5f * sw_noise_at(noise, x * 1.7f + 31.0f, y * 1.7f);
-    float amount = n->dark * (1.0f - n->rim * sw_smooth(0.95f, 0.35f, q)) * (1.0f + n->coarse * clump);
+    float membrane = 1.0f + 0.22f * sw_smooth(0.62f, 0.92f, q);
+    float amount = n->dark * membrane * (1.0f - n->rim * sw_smooth(0.95f, 0.35f, q)) * (1.0f + n->coarse * clump);
     if (n->nucleolus > 0.0f) {
         float ox = dx - 0.25f * n->a * n->cos_t, oy = dy - 0.25f * n->a * n->sin_t;
         amount += 0.7f * sw_smooth(n->nucleolus + 0.5f, n->nucleolus - 0.4f, sqrtf(ox * ox + oy * oy));
     }
     /* Overlapping nuclei darken a little, they do not add up. */
-    float under = c->h[i] > 0.45f ? 0.18f * c->h[i] : 0.0f;
+    float under = c->h[i] > 0.45f ? 0.12f * c->h[i] : 0.0f;
     c->h[i] += (amount + under - c->h[i]) * inside;
     c->e[i] += (0.22f - c->e[i]) * 0.8f * inside;
     c->blood[i] *= 1.0f - inside;
@@ -87,10 +88,11 @@ static cells cells_of(const sw_canvas *c, const sw_blob *blob, float cell_um, fl
     float left = (float)c->x * mpp - reach, right = (float)(c->x + c->width) * mpp + reach;
     float top = (float)c->y * mpp - reach, bottom = (float)(c->y + c->height) * mpp + reach;
     if (blob) {
-        left = fmaxf(left, blob->x - blob->reach);
-        right = fminf(right, blob->x + blob->reach);
-        top = fmaxf(top, blob->y - blob->reach);
-        bottom = fminf(bottom, blob->y + blob->reach);
+        float far = 1.45f * blob->reach; /* cells straggle around aggregates */
+        left = fmaxf(left, blob->x - far);
+        right = fminf(right, blob->x + far);
+        top = fmaxf(top, blob->y - far);
+        bottom = fminf(bottom, blob->y + far);
     }
     return (cells){(int32_t)floorf(left / cell_um), (int32_t)floorf(right / cell_um), (int32_t)floorf(top / cell_um),
                    (int32_t)floorf(bottom / cell_um)};
@@ -174,7 +176,7 @@ static void lymph_nucleus(const sw_canvas *c, const sw_blob *aggregate, int32_t 
     sw_rng rng = sw_scene_rng(c->scene, 5, i, j);
     nucleus n = {.x = ((float)i + between(&rng, 0.1, 0.9)) * LYMPH_CELL_UM, .y = ((float)j + between(&rng, 0.1, 0.9)) * LYMPH_CELL_UM};
     float depth = sw_blob_depth(aggregate, n.x, n.y);
-    if (sw_rng_uniform(&rng) < (depth < 0.8f ? 0.08 : 0.35) || depth > 1.15f) return;
+    if (sw_rng_uniform(&rng) < (depth < 0.85f ? 0.06 : 0.15 + 0.8 * ((double)depth - 0.85)) || depth > 1.45f) return;
     if (sw_scene_tissue(c->scene, n.x, n.y) < 0.03f) return;
     n.a = between(&rng, 2.3, 2.95);
     n.b = n.a * between(&rng, 0.88, 1.0);
@@ -188,18 +190,18 @@ static void lymph_nucleus(const sw_canvas *c, const sw_blob *aggregate, int32_t 
 static void focus_nucleus(const sw_canvas *c, const sw_blob *focus, int32_t i, int32_t j)
 {
     sw_rng rng = sw_scene_rng(c->scene, 6, i, j);
-    nucleus n = {.x = ((float)i + between(&rng, 0.05, 0.95)) * FOCUS_CELL_UM, .y = ((float)j + between(&rng, 0.05, 0.95)) * FOCUS_CELL_UM};
+    nucleus n = {.x = ((float)i + between(&rng, 0.12, 0.88)) * FOCUS_CELL_UM, .y = ((float)j + between(&rng, 0.12, 0.88)) * FOCUS_CELL_UM};
     if (sw_rng_uniform(&rng) < 0.05 || sw_blob_depth(focus, n.x, n.y) > 1.0f) return;
     if (sw_scene_tissue(c->scene, n.x, n.y) < 0.03f) return;
-    float size = between(&rng, 4.0, 6.6);
-    if (sw_rng_uniform(&rng) < 0.08) size = between(&rng, 6.6, 9.0); /* giants */
+    float size = between(&rng, 3.7, 5.9);
+    if (sw_rng_uniform(&rng) < 0.08) size = between(&rng, 6.2, 8.5); /* giants */
     float stretch = between(&rng, 1.0, 1.5);
     n.a = size * sqrtf(stretch);
     n.b = size / sqrtf(stretch);
     turn(&n, between(&rng, 0, 6.28));
     n.dent2 = between(&rng, -0.12, 0.12);
-    n.dent3 = between(&rng, -0.22, 0.22);
-    n.dark = between(&rng, 1.15, 1.85);
+    n.dent3 = between(&rng, -0.18, 0.18);
+    n.dark = between(&rng, 1.05, 1.7);
     n.coarse = between(&rng, 0.25, 0.45);
     if (sw_rng_uniform(&rng) < 0.35) { /* vesicular */
         n.rim = between(&rng, 0.3, 0.5);

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All slides of a call: what is to do, several in flight, one writer, the table at the end. */
+#include "slidewise/tile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/csv.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/tile_work.h"
+
+#define MOST_IN_FLIGHT 8
+
+sw_tile_options sw_tile_options_default(void)
+{
+    return (sw_tile_options){.settings = sw_tile_settings_default()};
+}
+
+const char *sw_tile_status_name(sw_tile_status status)
+{
+    switch (status) {
+    case SW_TILE_DONE: return "done";
+    case SW_TILE_ALREADY: return "already done";
+    case SW_TILE_NO_TISSUE: return "no tissue";
+    case SW_TILE_NO_MPP: return "no resolution";
+    case SW_TILE_UNREADABLE: return "unreadable";
+    case SW_TILE_FAILED: return "failed";
+    }
+    return "failed";
+}
+
+void sw_tile_result_free(sw_tile_result *result)
+{
+    for (size_t i = 0; i < result->count; i++) {
+        sw_free(result->row[i].slide_id);
+        sw_free(result->row[i].path);
+        sw_free(result->row[i].reason);
+    }
+    sw_free(result->row);
+    *result = (sw_tile_result){0};
+}
+
+/* ---- the state of a call */
+
+typedef struct tiling {
+    sw_tile_run run;
+    sw_store_writer *writer;
+    sw_tile_result *result;
+    const sw_slide_list *slides;
+    size_t *todo; /* indices of slides that are not in the store */
+    size_t n_todo;
+    sw_meter meter;
+    int64_t slides_done, patches;
+    int64_t waited_ns, wrote_ns; /* of the writer */
+    const char *slide_id;
+} tiling;
+
+static void tiling_free(tiling *t)
+{
+    sw_store_writer_close(&t->writer);
+    sw_pool_free(t->run.pool);
+    sw_free(t->run.masks_dir);
+    sw_free(t->run.overlays_dir);
+    sw_free(t->run.contours_dir);
+    sw_free(t->todo);
+}
+
+static void fill_row(sw_tile_row *row, const sw_store_slide *slide)
+{
+    for (int i = 0; i < slide->n_scales; i++) row->n_patches[i] = slide->scale[i].n_patches;
+    row->tissue_fraction = slide->tissue_fraction;
+    row->seconds = slide->seconds;
+}
+
+static sw_status fail_row(sw_tile_row *row, sw_tile_status status, const char *reason, sw_error *err)
+{
+    row->status = status;
+    row->reason = sw_strdup(reason);
+    return row->reason ? SW_OK : sw_nomem(err);
+}
+
+/* A slide that is in the store must be the file it was made from. */
+static sw_status known_row(const tiling *t, sw_tile_row *row, const sw_store_slide *known, sw_error *err)
+{
+    int64_t bytes;
+    sw_error why;
+    row->status = SW_TILE_ALREADY;
+    fill_row(row, known);
+    if (sw_file_size(row->path, &bytes, &why) != SW_OK || bytes == known->source_bytes) return SW_OK;
+    sw_error_set(&why, SW_E_INVALID,
+                 "slide %s: the store holds one made from a file of %lld bytes (%s), this file has %lld; rename the file, or tile "
+                 "into another store than %s",
+                 row->slide_id, (long long)known->source_bytes, known->path, (long long)bytes, t->run.options->store);
+    memset(row->n_patches, 0, sizeof row->n_patches);
+    return fail_row(row, SW_TILE_FAILED, why.message, err);
+}
+
+static sw_status make_rows(tiling *t, sw_error *err)
+{
+    sw_tile_result *r = t->result;
+    size_t n = t->slides->count;
+    r->row = sw_calloc(n + 1, sizeof *r->row);
+    t->todo = sw_calloc(n + 1, sizeof *t->todo);
+    if (!r->row || !t->todo) return sw_nomem(err);
+    r->n_scales = t->run.options->settings.n_scales;
+    memcpy(r->mpp_um, t->run.options->settings.mpp_um, sizeof r->mpp_um);
+    for (size_t i = 0; i < n; i++) {
+        sw_tile_row *row = &r->row[r->count++];
+        row->slide_id = sw_strdup(t->slides->entry[i].slide_id);
+        row->path = sw_strdup(t->slides->entry[i].path);
+        if (!row->slide_id || !row->path) return sw_nomem(err);
+        const sw_store_slide *known = sw_store_writer_find(t->writer, row->slide_id);
+        if (known) SW_TRY(known_row(t, row, known, err));
+        else t->todo[t->n_todo++] = i;
+    }
+    return SW_OK;
+}
+
+static sw_status make_dirs(tiling *t, sw_error *err)
+{
+    const char *store = t->run.options->store;
+    if (!t->run.options->masks || t->run.options->settings.whole_image) return SW_OK;
+    t->run.masks_dir = sw_path_join(store, "masks");
+    t->run.overlays_dir = sw_path_join(store, "overlays");
+    t->run.contours_dir = sw_path_join(store, "contours");
+    if (!t->run.masks_dir || !t->run.overlays_dir || !t->run.contours_dir) return sw_nomem(err);
+    SW_TRY(sw_mkdir_p(t->run.masks_dir, err));
+    SW_TRY(sw_mkdir_p(t->run.overlays_dir, err));
+    return sw_mkdir_p(t->run.contours_dir, err);
+}
+
+/* ---- the pipeline */
+
+static const char *limit_of(const tiling *t)
+{
+    if (t->wrote_ns > t->waited_ns) return "writing";
+    return atomic_load(&t->run.read_ns) > atomic_load(&t->run.encode_ns) ? "reading" : "encoding";
+}
+
+static void wrote(void *ctx, int64_t patches)
+{
+    tiling *t = ctx;
+    t->patches += patches;
+    sw_meter_tick(&t->meter, t->slides_done, (double)t->patches, limit_of(t), t->slide_id);
+}
+
+static sw_status produce_job(void *ctx, int64_t index, void **item, sw_error *err)
+{
+    tiling *t = ctx;
+    sw_tile_job *job = NULL;
+    SW_TRY(sw_tile_job_new(&t->run, &t->slides->entry[t->todo[index]], &job, err));
+    *item = job;
+    return SW_OK;
+}
+
+static void discard_job(void *ctx, void *item)
+{
+    (void)ctx;
+    sw_tile_job_free(item);
+}
+
+static void job_free_ptr(sw_tile_job **job)
+{
+    sw_tile_job_free(*job);
+    *job = NULL;
+}
+
+/* Writes a slide, or notes why it cannot be; an error is one of the store. */
+static sw_status finish(tiling *t, sw_tile_job *job, sw_tile_row *row, sw_error *err)
+{
+    bool fatal = false;
+    t->slide_id = job->entry->slide_id;
+    if (job->status == SW_TILE_DONE) {
+        int64_t start = sw_now_ns();
+        sw_status status = sw_tile_job_write(job, t->writer, wrote, t, &fatal, &job->error);
+        if (job->chunk) t->wrote_ns += sw_now_ns() - start;
+        job->error.code = status;
+        if (status != SW_OK) job->status = sw_tile_status_of(status);
+    }
+    t->slides_done++;
+    if (job->status == SW_TILE_DONE) {
+        row->status = SW_TILE_DONE;
+        fill_row(row, sw_store_writer_find(t->writer, row->slide_id));
+    } else if (fatal || job->error.code == SW_E_CANCELLED || job->error.code == SW_E_NOSPACE) {
+        return sw_error_set(err, job->error.code, "%s", job->error.message);
+    } else {
+        row->seconds = (double)job->spent_ns * 1e-9;
+        sw_log_warning(t->run.options->sink, "%s", job->error.message);
+        SW_TRY(fail_row(row, job->status, job->error.message, err));
+    }
+    sw_meter_tick(&t->meter, t->slides_done, (double)t->patches, limit_of(t), t->slide_id);
+    return SW_OK;
+}
+
+static void prefetch_free(sw_prefetch **prefetch)
+{
+    sw_prefetch_free(*prefetch);
+    *prefetch = NULL;
+}
+
+static sw_status tile_all(tiling *t, sw_error *err)
+{
+    SW_CLEANUP(prefetch_free) sw_prefetch *prefetch = NULL;
+    int ahead = sw_pool_threads(t->run.pool) + 1;
+    if (ahead > MOST_IN_FLIGHT) ahead = MOST_IN_FLIGHT;
+    sw_meter_start(&t->meter, t->run.options->sink, "tile", "slides", (int64_t)t->n_todo);
+    t->meter.p.rate_unit = "patches";
+    SW_TRY(sw_prefetch_new(t->run.pool, (int64_t)t->n_todo, ahead, produce_job, discard_job, t, &prefetch, err));
+    for (size_t i = 0; i < t->n_todo; i++) {
+        void *item;
+        int64_t waited;
+        if (sw_log_cancelled(t->run.options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
+        SW_TRY(sw_prefetch_next(prefetch, &item, &waited, err));
+        SW_CLEANUP(job_free_ptr) sw_tile_job *job = item;
+        t->waited_ns += waited;
+        SW_TRY(finish(t, job, &t->result->row[t->todo[i]], err));
+    }
+    return SW_OK;
+}
+
+/* ---- the table */
+
+static void count_rows(sw_tile_result *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        const sw_tile_row *row = &r->row[i];
+        if (row->status == SW_TILE_DONE) r->n_done++;
+        else if (row->status == SW_TILE_ALREADY) r->n_already++;
+        else r->n_failed++;
+        for (int s = 0; s < r->n_scales; s++) r->n_patches += row->n_patches[s];
+    }
+}
+
+static void put_field(sw_buf *csv, const char *fmt, double value)
+{
+    sw_buf text = {0};
+    sw_buf_printf(&text, fmt, value);
+    sw_csv_put(csv, text.data ? text.data : "", false);
+    csv->failed = csv->failed || text.failed;
+    sw_buf_free(&text);
+}
+
+static void put_row(sw_buf *csv, const sw_tile_row *row, int n_scales)
+{
+    sw_csv_put(csv, row->slide_id, false);
+    sw_csv_put(csv, sw_tile_status_name(row->status), false);
+    for (int i = 0; i < n_scales; i++) put_field(csv, "%.0f", (double)row->n_patches[i]);
+    put_field(csv, "%.4f", row->tissue_fraction);
+    put_field(csv, "%.2f", row->seconds);
+    sw_csv_put(csv, row->path, false);
+    sw_csv_put(csv, row->reason ? row->reason : "", true);
+}
+
+static bool listed(const tiling *t, const char *slide_id)
+{
+    return sw_slide_list_find(t->slides, slide_id) != NULL;
+}
+
+static sw_status write_csv(const tiling *t, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
+    SW_AUTOFREE char *path = sw_path_join(t->run.options->store, "slides.csv");
+    const sw_tile_result *r = t->result;
+    if (!path) return sw_nomem(err);
+    sw_buf_puts(&csv, "slide_id,status");
+    for (int i = 0; i < r->n_scales; i++) sw_buf_printf(&csv, ",patches_%gum", r->mpp_um[i]);
+    sw_buf_puts(&csv, ",tissue_fraction,seconds,path,reason\n");
+    for (size_t i = 0; i < r->count; i++) put_row(&csv, &r->row[i], r->n_scales);
+    for (int64_t i = 0; i < sw_store_writer_count(t->writer); i++) {
+        const sw_store_slide *slide = sw_store_writer_get(t->writer, i);
+        if (listed(t, slide->slide_id)) continue;
+        sw_tile_row row = {.slide_id = (char *)slide->slide_id, .path = (char *)slide->path, .status = SW_TILE_ALREADY};
+        fill_row(&row, slide);
+        put_row(&csv, &row, r->n_scales);
+    }
+    SW_TRY(sw_buf_status(&csv, err));
+    return sw_file_write(path, csv.data, csv.size, err);
+}
+
+/* Slides that were not reached are not in the table of what was done. */
+static void note_unreached(sw_tile_result *r, const tiling *t, sw_status status)
+{
+    if (status == SW_OK) return;
+    for (size_t i = 0; i < t->n_todo; i++) {
+        sw_tile_row *row = &r->row[t->todo[i]];
+        if (row->status == SW_TILE_DONE && !sw_store_writer_find(t->writer, row->slide_id)) {
+            row->status = SW_TILE_FAILED;
+            row->reason = sw_strdup(status == SW_E_CANCELLED ? "not reached: cancelled" : "not reached: the work stopped before");
+        }
+    }
+}
+
+sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result, sw_error *err)
+{
+    SW_CLEANUP(tiling_free) tiling t = {.run = {.options = options}, .result = result, .slides = slides};
+    int64_t start = sw_now_ns();
+    sw_tile_pairs pairs;
+    *result = (sw_tile_result){0};
+    if (!options->store || !options->store[0]) return sw_error_set(err, SW_E_INVALID, "no store was named to tile into");
+    SW_TRY(sw_tile_settings_check(&options->settings, err));
+    sw_tile_pairs_make(&options->settings, &pairs);
+    SW_TRY(sw_store_writer_open(options->store, pairs.pair, pairs.count, &t.writer, err));
+    SW_TRY(sw_pool_new(options->threads, &t.run.pool, err));
+    SW_TRY(make_dirs(&t, err));
+    SW_TRY(make_rows(&t, err));
+    sw_status status = tile_all(&t, err);
+    note_unreached(result, &t, status);
+    count_rows(result);
+    result->seconds = (double)(sw_now_ns() - start) * 1e-9;
+    /* The first error is the one to tell; a table that cannot be written either adds nothing to it. */
+    sw_status table = write_csv(&t, status == SW_OK ? err : NULL);
+    return status == SW_OK ? table : status;
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One slide: open, segment, lay the grids, read and encode its patches, commit them. */
+#include <stdio.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/tile_work.h"
+
+/* Slides of up to this many patches are encoded before the writer asks for them, so that several can be in flight. */
+#define SMALL_PATCHES 2048
+#define OVERLAY_PIXELS 1000000
+
+sw_tile_status sw_tile_status_of(sw_status status)
+{
+    switch (status) {
+    case SW_E_NOT_FOUND:
+    case SW_E_FORMAT:
+    case SW_E_UNSUPPORTED:
+    case SW_E_IO: return SW_TILE_UNREADABLE;
+    default: return SW_TILE_FAILED;
+    }
+}
+
+/* ---- positions */
+
+static sw_grid_options grid_options(const sw_tile_settings *s, int scale)
+{
+    sw_grid_options o = sw_grid_options_default();
+    o.patch_px = s->patch_px;
+    o.mpp_um = s->mpp_um[scale];
+    o.overlap_px = s->overlap_px;
+    o.whole_image = s->whole_image;
+    o.contour_rule = s->tissue.contour_rule;
+    o.use_padding = !s->whole_image && s->tissue.use_padding; /* of whole images only whole patches */
+    return o;
+}
+
+static sw_status grids(sw_slide *slide, const sw_tile_settings *s, const sw_tissue *tissue, sw_grid *grid, sw_error *err)
+{
+    for (int i = 0; i < s->n_scales; i++) {
+        sw_grid_options o = grid_options(s, i);
+        SW_TRY(sw_grid_make(s->whole_image ? NULL : tissue, slide, &o, &grid[i], err));
+        if (grid[i].n_patches == 0) {
+            return sw_error_set(err, SW_E_INVALID,
+                                "slide %s: no patch of %d pixels at %g microns per pixel fits its tissue; take smaller patches or "
+                                "a finer resolution",
+                                sw_slide_get_info(slide)->slide_id, s->patch_px, s->mpp_um[i]);
+        }
+    }
+    return SW_OK;
+}
+
+static sw_status positions(sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_grid *grid, sw_tile_status *why,
+                           sw_error *err)
+{
+    double mpp_um;
+    *why = SW_TILE_NO_MPP;
+    SW_TRY(sw_slide_need_mpp(slide, &mpp_um, err));
+    if (!s->whole_image) {
+        sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
+        *why = sw_tile_status_of(status);
+        if (status != SW_OK) return status;
+        *why = SW_TILE_NO_TISSUE;
+        SW_TRY(sw_tissue_need(tissue, err));
+    }
+    *why = SW_TILE_FAILED;
+    return grids(slide, s, tissue, grid, err);
+}
+
+static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_grid *grid,
+                                   sw_tile_status *why, sw_error *err)
+{
+    *tissue = (sw_tissue){0};
+    for (int i = 0; i < s->n_scales; i++) grid[i] = (sw_grid){0};
+    sw_status status = positions(slide, s, tissue, grid, why, err);
+    if (status == SW_OK) return SW_OK;
+    sw_tissue_free(tissue);
+    for (int i = 0; i < s->n_scales; i++) sw_grid_free(&grid[i]);
+    return status;
+}
+
+sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid, sw_error *err)
+{
+    sw_tile_status why;
+    return positions_or_none(slide, settings, tissue, grid, &why, err);
+}
+
+/* ---- patches */
+
+void sw_tile_chunk_free(sw_tile_chunk *chunk)
+{
+    if (!chunk) return;
+    for (int i = 0; i < chunk->count; i++) sw_image_bytes_free(chunk->jpeg[i]);
+    sw_free(chunk);
+}
+
+static void chunk_free_ptr(sw_tile_chunk **chunk)
+{
+    sw_tile_chunk_free(*chunk);
+    *chunk = NULL;
+}
+
+static sw_status encode_patch(sw_tile_job *job, sw_tile_chunk *chunk, int i, uint8_t *rgb, sw_error *err)
+{
+    const sw_tile_settings *s = &job->run->options->settings;
+    const sw_grid *grid = &job->grid[chunk->scale];
+    const int64_t *xy = grid->xy + 2 * (chunk->first + i);
+    int64_t start = sw_now_ns();
+    SW_TRY(sw_slide_read_patch(job->slide, xy[0], xy[1], s->patch_px, grid->mpp_um, rgb, err));
+    int64_t read = sw_now_ns();
+    SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &chunk->jpeg[i], &chunk->size[i], err));
+    atomic_fetch_add(&job->run->read_ns, read - start);
+    atomic_fetch_add(&job->run->encode_ns, sw_now_ns() - read);
+    return SW_OK;
+}
+
+sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err)
+{
+    size_t side = (size_t)job->run->options->settings.patch_px;
+    SW_CLEANUP(chunk_free_ptr) sw_tile_chunk *chunk = sw_calloc(1, sizeof *chunk);
+    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * side * side);
+    if (!chunk || !rgb) return sw_nomem(err);
+    while (index >= job->chunks_before[chunk->scale + 1]) chunk->scale++;
+    chunk->first = (index - job->chunks_before[chunk->scale]) * SW_TILE_CHUNK;
+    int64_t left = job->grid[chunk->scale].n_patches - chunk->first;
+    chunk->count = left < SW_TILE_CHUNK ? (int)left : SW_TILE_CHUNK;
+    for (int i = 0; i < chunk->count; i++) SW_TRY(encode_patch(job, chunk, i, rgb, err));
+    *out = SW_STEAL(chunk);
+    return SW_OK;
+}
+
+static sw_status encode_chunk(void *ctx, int64_t index, sw_error *err)
+{
+    sw_tile_job *job = ctx;
+    return sw_tile_job_chunk(job, index, &job->chunk[index], err);
+}
+
+/* ---- opening */
+
+static sw_status open_slide(sw_tile_job *job, sw_error *err)
+{
+    const sw_tile_options *o = job->run->options;
+    sw_slide_options so = sw_slide_options_default();
+    so.mpp_um = job->entry->mpp_um;
+    SW_TRY(sw_slide_open(job->entry->path, &so, &job->slide, err));
+    const sw_slide_info *info = sw_slide_get_info(job->slide);
+    bool unknown = info->mpp_source == SW_MPP_NONE || info->mpp_source == SW_MPP_OBJECTIVE;
+    if (unknown && o->slide_mpp_um > 0.0) {
+        sw_slide_close(&job->slide);
+        so.mpp_um = o->slide_mpp_um;
+        SW_TRY(sw_slide_open(job->entry->path, &so, &job->slide, err));
+    } else if (info->mpp_source == SW_MPP_OBJECTIVE) {
+        sw_log_warning(o->sink, "slide %s: its resolution is guessed from the objective power: %g microns per pixel",
+                       info->slide_id, info->mpp_um);
+    }
+    return SW_OK;
+}
+
+static void warn_when_finer(const sw_tile_job *job)
+{
+    const sw_tile_settings *s = &job->run->options->settings;
+    const sw_slide_info *info = sw_slide_get_info(job->slide);
+    for (int i = 0; i < s->n_scales; i++) {
+        if (s->mpp_um[i] >= 0.99 * info->mpp_um) continue;
+        sw_log_warning(job->run->options->sink,
+                       "slide %s: patches of %g microns per pixel are finer than the slide (%g); they are enlarged",
+                       info->slide_id, s->mpp_um[i], info->mpp_um);
+    }
+}
+
+static void count_chunks(sw_tile_job *job)
+{
+    for (int i = 0; i < job->run->options->settings.n_scales; i++) {
+        job->n_patches += job->grid[i].n_patches;
+        job->n_chunks += (job->grid[i].n_patches + SW_TILE_CHUNK - 1) / SW_TILE_CHUNK;
+        job->chunks_before[i + 1] = job->n_chunks;
+    }
+}
+
+static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
+{
+    const sw_tile_run *run = job->run;
+    if (!run->masks_dir || run->options->settings.whole_image) return SW_OK;
+    const char *id = job->entry->slide_id;
+    SW_AUTOFREE char *mask = sw_asprintf("%s/%s.png", run->masks_dir, id);
+    SW_AUTOFREE char *overlay = sw_asprintf("%s/%s.jpg", run->overlays_dir, id);
+    SW_AUTOFREE char *contours = sw_asprintf("%s/%s.geojson", run->contours_dir, id);
+    if (!mask || !overlay || !contours) return sw_nomem(err);
+    SW_TRY(sw_tissue_write_mask(&job->tissue, mask, err));
+    SW_TRY(sw_tissue_write_overlay(job->slide, &job->tissue, run->options->settings.tissue.line_thickness, OVERLAY_PIXELS,
+                                   overlay, err));
+    return sw_tissue_write_geojson(&job->tissue, contours, err);
+}
+
+static sw_status prepare(sw_tile_job *job, sw_error *err)
+{
+    if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
+    sw_status status = open_slide(job, err);
+    job->status = sw_tile_status_of(status);
+    if (status != SW_OK) return status;
+    SW_TRY(positions_or_none(job->slide, &job->run->options->settings, &job->tissue, job->grid, &job->status, err));
+    job->status = SW_TILE_FAILED;
+    warn_when_finer(job);
+    count_chunks(job);
+    SW_TRY(write_pictures(job, err));
+    if (job->n_patches <= SMALL_PATCHES) {
+        job->chunk = sw_calloc((size_t)job->n_chunks, sizeof *job->chunk);
+        if (!job->chunk) return sw_nomem(err);
+        status = sw_pool_for(job->run->pool, job->n_chunks, encode_chunk, job, err);
+        job->status = sw_tile_status_of(status);
+        if (status != SW_OK) return status;
+    }
+    job->status = SW_TILE_DONE;
+    return SW_OK;
+}
+
+void sw_tile_job_free(sw_tile_job *job)
+{
+    if (!job) return;
+    for (int64_t i = 0; job->chunk && i < job->n_chunks; i++) sw_tile_chunk_free(job->chunk[i]);
+    sw_free(job->chunk);
+    for (int i = 0; i < SW_STORE_MAX_SCALES; i++) sw_grid_free(&job->grid[i]);
+    sw_tissue_free(&job->tissue);
+    sw_slide_close(&job->slide);
+    sw_free(job);
+}
+
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, sw_tile_job **out, sw_error *err)
+{
+    sw_tile_job *job = sw_calloc(1, sizeof *job);
+    if (!job) return sw_nomem(err);
+    int64_t start = sw_now_ns();
+    job->run = run;
+    job->entry = entry;
+    sw_status status = prepare(job, &job->error);
+    job->error.code = status;
+    job->spent_ns = sw_now_ns() - start;
+    *out = job;
+    return SW_OK;
+}
+
+/* ---- writing */
+
+static sw_status produce_chunk(void *ctx, int64_t index, void **item, sw_error *err)
+{
+    sw_tile_chunk *chunk = NULL;
+    SW_TRY(sw_tile_job_chunk(ctx, index, &chunk, err));
+    *item = chunk;
+    return SW_OK;
+}
+
+static void discard_chunk(void *ctx, void *item)
+{
+    (void)ctx;
+    sw_tile_chunk_free(item);
+}
+
+static void prefetch_free(sw_prefetch **prefetch)
+{
+    sw_prefetch_free(*prefetch);
+    *prefetch = NULL;
+}
+
+static sw_status put_chunks(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
+                            bool *fatal, sw_error *err)
+{
+    SW_CLEANUP(prefetch_free) sw_prefetch *prefetch = NULL;
+    if (!job->chunk) {
+        SW_TRY(sw_prefetch_new(job->run->pool, job->n_chunks, 2 * sw_pool_threads(job->run->pool) + 2, produce_chunk,
+                               discard_chunk, job, &prefetch, err));
+    }
+    for (int64_t k = 0; k < job->n_chunks; k++) {
+        SW_CLEANUP(chunk_free_ptr) sw_tile_chunk *chunk = NULL;
+        if (prefetch) {
+            void *item;
+            SW_TRY(sw_prefetch_next(prefetch, &item, NULL, err));
+            chunk = item;
+        } else {
+            chunk = SW_STEAL(job->chunk[k]);
+        }
+        for (int i = 0; i < chunk->count; i++) {
+            sw_status status = sw_store_put(writer, chunk->scale, chunk->first + i, chunk->jpeg[i], chunk->size[i], err);
+            *fatal = status != SW_OK;
+            if (status != SW_OK) return status;
+        }
+        wrote(ctx, chunk->count);
+        if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
+    }
+    return SW_OK;
+}
+
+static sw_status properties_of(const sw_slide *slide, sw_buf *out, sw_error *err)
+{
+    sw_json_writer w;
+    sw_json_begin(&w, out, 0);
+    sw_json_object(&w);
+    for (size_t i = 0; i < sw_slide_property_count(slide); i++) {
+        sw_json_key(&w, sw_slide_property_name(slide, i));
+        sw_json_string(&w, sw_slide_property_value(slide, i));
+    }
+    sw_json_end_object(&w);
+    return sw_buf_status(out, err);
+}
+
+static sw_store_scale scale_of(const sw_tile_settings *s, const sw_grid *grid)
+{
+    return (sw_store_scale){.mpp_um = grid->mpp_um,
+                            .magnification = grid->magnification,
+                            .patch_px = grid->patch_px,
+                            .overlap_px = s->overlap_px,
+                            .quality = s->quality,
+                            .patch_level0_px = grid->patch_level0_px,
+                            .step_level0_px = grid->step_level0_px,
+                            .n_patches = grid->n_patches};
+}
+
+static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start_ns, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf properties = {0};
+    const sw_tile_settings *s = &job->run->options->settings;
+    const sw_slide_info *info = sw_slide_get_info(job->slide);
+    const int64_t *xy[SW_STORE_MAX_SCALES];
+    int64_t bytes = 0;
+    SW_TRY(properties_of(job->slide, &properties, err));
+    SW_TRY(sw_file_size(job->entry->path, &bytes, err));
+    sw_store_slide slide = {.slide_id = job->entry->slide_id,
+                            .path = job->entry->path,
+                            .source_bytes = bytes,
+                            .width = info->width,
+                            .height = info->height,
+                            .mpp_um = info->mpp_um,
+                            .mpp_source = sw_mpp_source_name(info->mpp_source),
+                            .tissue_fraction = s->whole_image ? 1.0 : job->tissue.fraction,
+                            .seconds = (double)(job->spent_ns + sw_now_ns() - start_ns) * 1e-9,
+                            .properties_json = properties.data,
+                            .n_scales = s->n_scales};
+    for (int i = 0; i < s->n_scales; i++) {
+        slide.scale[i] = scale_of(s, &job->grid[i]);
+        xy[i] = job->grid[i].xy;
+    }
+    return sw_store_commit(writer, &slide, xy, err);
+}
+
+sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
+                            bool *fatal, sw_error *err)
+{
+    int64_t start = sw_now_ns();
+    *fatal = true;
+    SW_TRY(sw_store_begin(writer, job->entry->slide_id, err));
+    *fatal = false;
+    sw_status status = put_chunks(job, writer, wrote, ctx, fatal, err);
+    if (status == SW_OK) {
+        status = commit(job, writer, start, err);
+        *fatal = status != SW_OK && status != SW_E_NOT_FOUND;
+    }
+    if (status != SW_OK) sw_store_abandon(writer);
+    return status;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tiling, inside: settings as text, and one slide's work. */
+#ifndef SW_STORE_TILE_WORK_H
+#define SW_STORE_TILE_WORK_H
+
+#include <stdatomic.h>
+
+#include "base/thread.h"
+#include "slidewise/tile.h"
+
+#define SW_TILE_SETTINGS_MAX 24
+
+/* Settings as names and values; the texts lie in `text`. */
+typedef struct sw_tile_pairs {
+    sw_store_setting_pair pair[SW_TILE_SETTINGS_MAX];
+    size_t count;
+    char text[SW_TILE_SETTINGS_MAX][256];
+} sw_tile_pairs;
+void sw_tile_pairs_make(const sw_tile_settings *settings, sw_tile_pairs *out);
+sw_status sw_tile_settings_check(const sw_tile_settings *settings, sw_error *err) SW_MUST_CHECK;
+
+/* What all slides of a call share. */
+typedef struct sw_tile_run {
+    const sw_tile_options *options;
+    sw_pool *pool;
+    char *masks_dir, *overlays_dir, *contours_dir; /* NULL: not wanted */
+    atomic_llong read_ns, encode_ns;               /* over all threads */
+} sw_tile_run;
+
+#define SW_TILE_CHUNK 32
+typedef struct sw_tile_chunk {
+    int scale;
+    int64_t first;
+    int count;
+    uint8_t *jpeg[SW_TILE_CHUNK]; /* owned */
+    size_t size[SW_TILE_CHUNK];
+} sw_tile_chunk;
+void sw_tile_chunk_free(sw_tile_chunk *chunk);
+
+/* A slide between its opening and its commit. */
+typedef struct sw_tile_job {
+    sw_tile_run *run;
+    const sw_slide_entry *entry;
+    sw_slide *slide;
+    sw_tissue tissue;
+    sw_grid grid[SW_STORE_MAX_SCALES];
+    int64_t n_patches, n_chunks;
+    int64_t chunks_before[SW_STORE_MAX_SCALES + 1]; /* of the scales before */
+    sw_tile_chunk **chunk; /* [n_chunks] of small slides, encoded with the opening; NULL: encoded while they are written */
+    int64_t spent_ns;
+    sw_tile_status status; /* SW_TILE_DONE: ready to be written */
+    sw_error error;        /* of any other status */
+} sw_tile_job;
+
+/* Opens, segments, lays the grids; encodes small slides. A slide that fails says so in the job; only a lack of memory for the job
+ * itself is an error. */
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, sw_tile_job **out, sw_error *err) SW_MUST_CHECK;
+void sw_tile_job_free(sw_tile_job *job);
+/* Encodes chunk `index` of the slide. */
+sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err) SW_MUST_CHECK;
+/* Commits it. *fatal: it was the store that failed, not the slide. `wrote` is called after every chunk. */
+sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
+                            bool *fatal, sw_error *err) SW_MUST_CHECK;
+/* The kind of failure of a read. */
+sw_tile_status sw_tile_status_of(sw_status status);
+
+#endif

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Slides to patches with the program: scales, reruns, bad slides in the list, settings that differ.
+. "$(dirname "$0")/lib.sh"
+
+run "$SLIDEWISE" synth "$T/synth" --slides 3 --size 1024 --seed 5 --quiet
+expect_status "synth makes slides" 0
+check "three slides and their labels" test "$(ls "$T/synth/slides" | wc -l) $(wc -l <"$T/synth/labels.csv")" = "3 4"
+
+store=$T/store
+tile() { run "$SLIDEWISE" tile "$@" --preset bwh_biopsy --patch-px 128 --threads 2 --quiet; }
+
+tile "$T/synth/slides" --store "$store" --mpp 0.5 --magnification 10 --masks
+expect_status "two scales" 0
+cp "$T/out" "$T/first"
+check "the table names both scales" grep -qE '^slide +status +0.5 um +1 um' "$T/out"
+check "and says how it went" grep -qE "^3 slides: 3 done, 0 already done, 0 failed; [1-9][0-9]* patches in $store; the table is in $store/slides.csv$" "$T/out"
+check "masks, overlays and contours are there" test "$(ls "$store"/masks/*.png "$store"/overlays/*.jpg "$store"/contours/*.geojson | wc -l)" = 9
+check "the CSV has a row per slide" test "$(grep -c ',done,' "$store/slides.csv")" = 3
+check "and the columns that are documented" grep -qx 'slide_id,status,patches_0.5um,patches_1um,tissue_fraction,seconds,path,reason' "$store/slides.csv"
+
+cp "$store/data.mdb" "$T/before"
+tile "$T/synth/slides" --store "$store" --mpp 0.5 --mpp 1 --masks
+expect_status "again" 0
+check "finished slides are not done again" grep -q '^3 slides: 0 done, 3 already done, 0 failed;' "$T/out"
+check "the patches are counted all the same" test "$(grep -oE '[0-9]+ patches' "$T/out")" = "$(grep -oE '[0-9]+ patches' "$T/first")"
+
+expect_failure "other settings are refused" 1 \
+    "slidewise: store $store: it was made with patch_px = 128, and 64 is asked now; use the same settings, or another store" \
+    "$SLIDEWISE" tile "$T/synth/slides" --store "$store" --mpp 0.5 --mpp 1 --preset bwh_biopsy --patch-px 64 --quiet
+
+# One good slide among bad ones.
+bad=$T/bad
+mkdir "$bad"
+good=$(ls "$T/synth/slides" | head -1)
+cp "$T/synth/slides/$good" "$bad/good.tif"
+head -c 20000 "$T/synth/slides/$good" >"$bad/cut.tif"
+echo "no slide" >"$bad/text.png"
+printf 'P6\n' >"$bad/unknown.svs"
+tile "$bad" --store "$T/store2" --mpp 1
+expect_status "a slide that fails makes the exit status 1" 1
+check "the good slide is done" grep -qE '^good +done ' "$T/out"
+check "the cut slide is unreadable" grep -qE '^cut +unreadable ' "$T/out"
+check "the text is unreadable" grep -qE '^text +unreadable ' "$T/out"
+check "the count is right" grep -q '^4 slides: 1 done, 0 already done, 3 failed;' "$T/out"
+check "the reasons are in the CSV" test "$(grep -cE '^(cut|text|unknown),unreadable,0,0.0000,.*(cut.tif|text.png|unknown.svs).*' "$T/store2/slides.csv")" = 3
+tile "$bad" --store "$T/store2" --mpp 1 --allow-failures
+expect_status "--allow-failures exits with 0" 0
+check "and does the good slide once only" grep -q '^4 slides: 0 done, 1 already done, 3 failed;' "$T/out"
+
+# A file that changed under its name.
+cp "$T/synth/slides/$(ls "$T/synth/slides" | tail -1)" "$bad/good.tif"
+tile "$bad/good.tif" --store "$T/store2" --mpp 1
+expect_status "another file of the same name is not taken for the old one" 1
+check "and the sentence says so" grep -qE "^failed: slide good: the store holds one made from a file of [0-9]+ bytes" "$T/out"
+
+# Resolution that is not known.
+pict=$T/plain
+mkdir "$pict"
+if command -v convert >/dev/null; then
+    convert -size 300x300 xc:'#d080b0' "$pict/plain.png"
+    tile "$pict" --store "$T/store3" --mpp 1 --no-tissue
+    expect_status "a picture without a resolution fails" 1
+    check "as such" grep -qE '^plain +no resolution ' "$T/out"
+    tile "$pict" --store "$T/store3" --mpp 1 --no-tissue --slide-mpp 0.5
+    expect_status "--slide-mpp gives it one" 0
+    check "one whole patch" grep -qE '^plain +done +1 ' "$T/out"
+    convert -size 300x300 xc:white "$pict/white.png"
+    tile "$pict/white.png" --store "$T/store4" --mpp 1 --slide-mpp 0.5
+    expect_status "a slide without tissue fails" 1
+    check "as such" grep -qE '^white +no tissue ' "$T/out"
+else
+    skip "slides without resolution and without tissue" "convert (ImageMagick) is not installed"
+fi
+
+expect_failure "no store" 2 "slidewise: tile needs --store DIR: where the patches go" "$SLIDEWISE" tile "$bad"
+finish
