@@ -51,6 +51,47 @@ TEST(a_value_used_often_collects_its_gradients)
     sw_backend_free(be);
 }
 
+static sw_backward_fn sound_mul;
+static int same_place;
+
+static sw_status watch_mul(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    const sw_tensor *a = args->grad_in[0], *b = args->grad_in[1];
+    same_place += a && b && a->storage == b->storage && a->offset == b->offset;
+    return sound_mul(be, args, err);
+}
+
+/* A kernel with threads could not write two gradients to one place. */
+TEST(a_kernel_never_gets_one_gradient_twice)
+{
+    sw_backend *be = NULL;
+    sw_tape *t = NULL;
+    sw_slab *slab = NULL;
+    sw_error err = {0};
+    int p;
+    CHECK_OK(sw_backend_new("ref", NULL, &be, &err));
+    sound_mul = be->kernel[SW_OP_MUL].backward;
+    be->kernel[SW_OP_MUL].backward = watch_mul;
+    CHECK_OK(sw_slab_new(&be->device, SW_F64, &slab, &err));
+    CHECK_OK(sw_slab_add(slab, SW_PARAM, "g", "p", SHAPE(1), &p, &err));
+    CHECK_OK(sw_slab_commit(slab, &err));
+    sw_tensor three = one_value(be, 3.0);
+    CHECK_OK(sw_tensor_upload(sw_slab_value(slab, p), &(double){3.0}, &err));
+    CHECK_OK(sw_tape_new(be, true, &t, &err));
+    sw_var *x = sw_tape_input(t, &three);
+    /* Backward meets x + x*x from the right: x has a gradient already when x*x adds to it. */
+    sw_var *square = sw_mul(t, x, x);
+    sw_var *both = sw_mul(t, sw_tape_param(t, slab, p), sw_tape_param(t, slab, p));
+    CHECK_OK(sw_tape_backward(t, sw_add(t, both, sw_add(t, square, sw_scale(t, x, 1.0))), NULL, &err));
+    CHECK_NEAR(scalar(sw_var_grad(x)), 7.0, 1e-12, 0.0);
+    CHECK_NEAR(scalar(sw_slab_grad(slab, p)), 6.0, 1e-12, 0.0);
+    CHECK_INT(same_place, 0);
+    sw_tape_free(t);
+    sw_tensor_release(&three);
+    sw_slab_free(slab);
+    sw_backend_free(be);
+}
+
 TEST(parameters_add_into_the_slab_and_seeds_scale)
 {
     sw_backend *be = NULL;
@@ -96,6 +137,13 @@ TEST(a_seed_is_not_written_through_a_reshape)
     CHECK_OK(sw_tape_backward(t, y, &seed, &err));
     CHECK_NEAR(scalar(sw_var_grad(x)), 4.0, 0.0, 0.0);
     CHECK_NEAR(scalar(&two), 2.0, 0.0, 0.0);
+    sw_tape_free(t);
+    /* Straight to the input: its gradient is a tensor of its own, not the caller's seed. */
+    CHECK_OK(sw_tape_new(be, true, &t, &err));
+    x = sw_tape_input(t, &two);
+    CHECK_OK(sw_tape_backward(t, sw_reshape(t, x, SHAPE(1, 1)), &seed, &err));
+    CHECK_NEAR(scalar(sw_var_grad(x)), 2.0, 0.0, 0.0);
+    CHECK(sw_var_grad(x)->storage != seed.storage);
     sw_tape_free(t);
     sw_tensor_release(&seed);
     sw_tensor_release(&two);
