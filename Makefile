@@ -34,8 +34,10 @@ check: build
 	@tests/run $(BUILD)
 
 bench: build
-	@for b in bench/*.sh; do [ -e "$$b" ] || { echo "this version has no benchmarks in bench/" >&2; exit 1; }; \
-	 SLIDEWISE_BUILD=$(abspath $(BUILD)) "$$b" || exit 1; done
+	@cmake --build $(BUILD) -j $(JOBS) --target slidewise_bench
+	@ran=; for b in $(BUILD)/bench/bench_* bench/*.sh; do [ -x "$$b" ] || continue; ran=1; echo "== $$b"; \
+	 SLIDEWISE_BUILD='$(abspath $(BUILD))' "$$b" || exit 1; done; \
+	 [ -n "$$ran" ] || { echo "this version has no benchmarks in bench/" >&2; exit 1; }
 
 install: build
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix $(PREFIX)

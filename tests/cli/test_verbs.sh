@@ -61,6 +61,19 @@ expect_failure "too many operands" 2 'slidewise: doctor: unexpected argument "ex
 expect_failure "operands behind --" 2 'slidewise: doctor: unexpected argument "--json"; slidewise doctor --help tells more' "$SLIDEWISE" doctor -- --json
 expect_failure "completion of an unknown shell" 2 'slidewise: completion needs the shell: bash, zsh or fish' "$SLIDEWISE" completion tcsh
 
+expect_failure "a value that is no whole number" 2 'slidewise: synth: --slides: "2.5" is not a whole number' "$SLIDEWISE" synth "$T/x" --slides 2.5
+expect_failure "a value that is no number" 2 'slidewise: synth: --mpp: "0,5" is not a number' "$SLIDEWISE" synth "$T/x" --mpp=0,5
+expect_failure "a value that is missing" 2 'slidewise: synth: --slides needs a value (N)' "$SLIDEWISE" synth "$T/x" --slides
+expect_failure "a letter whose value is missing" 2 'slidewise: synth: -n needs a value (N)' "$SLIDEWISE" synth "$T/x" -qn
+expect_failure "an operand that is missing" 2 'slidewise: synth needs OUT; slidewise synth --help tells more' "$SLIDEWISE" synth
+n=0
+for way in "--slides 2" "--slides=2" "-n 2" "-n2" "-qn2" "-n 3 --slides 2"; do # the last one given counts
+    n=$((n + 1))
+    # shellcheck disable=SC2086
+    run "$SLIDEWISE" synth --size 512 $way "$T/way$n"
+    check "$way" test "$(ls "$T/way$n/slides" | wc -l)" -eq 2
+done
+
 run "$SLIDEWISE" doctor --json
 expect_status "doctor --json succeeds" 0
 check "doctor names the libraries" grep -q '"jansson": "2' "$T/out"
