@@ -35,9 +35,7 @@ check: build
 
 bench: build
 	@cmake --build $(BUILD) -j $(JOBS) --target slidewise_bench
-	@ran=; for b in $(BUILD)/bench/bench_* bench/*.sh; do [ -x "$$b" ] || continue; ran=1; echo "== $$b"; \
-	 SLIDEWISE_BUILD='$(abspath $(BUILD))' "$$b" || exit 1; done; \
-	 [ -n "$$ran" ] || { echo "this version has no benchmarks in bench/" >&2; exit 1; }
+	@for b in bench/*.sh; do echo "== $$b"; SLIDEWISE_BUILD='$(abspath $(BUILD))' sh "$$b" || exit 1; done
 
 install: build
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix $(PREFIX)

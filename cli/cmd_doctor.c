@@ -18,7 +18,8 @@ static const struct library {
     const char *name;
     const char *(*version)(void);
 } libraries[] = {
-    {"openslide", sw_openslide_version}, {"lmdb", sw_lmdb_version},       {"libjpeg-turbo", sw_turbojpeg_version},
+    {"openslide", sw_openslide_version}, {"onednn", sw_onednn_version},   {"lmdb", sw_lmdb_version},
+    {"libjpeg-turbo", sw_turbojpeg_version},
     {"libtiff", sw_libtiff_version},     {"libpng", sw_libpng_version},   {"cairo", sw_cairo_version},
     {"jansson", sw_jansson_version},     {"libyaml", sw_libyaml_version},
 };
