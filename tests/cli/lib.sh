@@ -22,7 +22,7 @@ not_ok() { # NAME [FILE with details]
     tap_count=$((tap_count + 1))
     tap_failed=$((tap_failed + 1))
     echo "not ok $tap_count - $1"
-    if [ -n "${2:-}" ]; then sed 's/^/# /' "$2"; fi
+    if [ -n "${2:-}" ]; then head -n 60 "$2" | sed 's/^/# /'; fi
 }
 
 skip() { # NAME REASON
