@@ -55,9 +55,13 @@ static sw_status grids(sw_slide *slide, const sw_tile_settings *s, const sw_tiss
 static sw_status positions(sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_grid *grid, sw_tile_status *why,
                            sw_error *err)
 {
-    double mpp_um;
-    *why = SW_TILE_NO_MPP;
-    SW_TRY(sw_slide_need_mpp(slide, &mpp_um, err));
+    if (sw_slide_get_info(slide)->mpp_um <= 0.0) {
+        *why = SW_TILE_NO_MPP;
+        return sw_error_set(err, SW_E_INVALID,
+                            "%s: no microns per pixel in the file; give --slide-mpp (e.g. --slide-mpp 0.5) or --mpp-csv with a "
+                            "CSV with columns slide_id,mpp",
+                            sw_slide_get_info(slide)->path);
+    }
     if (!s->whole_image) {
         sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
         *why = sw_tile_status_of(status);
@@ -234,6 +238,7 @@ sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, sw_tile
     int64_t start = sw_now_ns();
     job->run = run;
     job->entry = entry;
+    job->status = SW_TILE_FAILED;
     sw_status status = prepare(job, &job->error);
     job->error.code = status;
     job->spent_ns = sw_now_ns() - start;

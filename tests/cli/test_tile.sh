@@ -62,6 +62,7 @@ if command -v convert >/dev/null; then
     tile "$pict" --store "$T/store3" --mpp 1 --no-tissue
     expect_status "a picture without a resolution fails" 1
     check "as such" grep -qE '^plain +no resolution ' "$T/out"
+    check "and says how to give it" grep -qxF "no resolution: $pict/plain.png: no microns per pixel in the file; give --slide-mpp (e.g. --slide-mpp 0.5) or --mpp-csv with a CSV with columns slide_id,mpp" "$T/out"
     tile "$pict" --store "$T/store3" --mpp 1 --no-tissue --slide-mpp 0.5
     expect_status "--slide-mpp gives it one" 0
     check "one whole patch" grep -qE '^plain +done +1 ' "$T/out"
