@@ -50,7 +50,8 @@ const char *cli_operand(const cli_args *args, size_t index);
 const sw_sink *cli_sink(void);
 bool cli_quiet(void);
 
-/* Prints "slidewise: <message>" to stderr; returns 1 (2 for a wrong command line). */
+/* Prints "slidewise: <message>" to stderr; returns the exit status: cli_fail 1, or 128 + signal after SIGINT or
+ * SIGTERM stopped the work; cli_misuse 2 (a wrong command line). */
 int cli_fail(const sw_error *err);
 int cli_misuse(const char *fmt, ...) SW_PRINTF(1, 2);
 
