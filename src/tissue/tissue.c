@@ -108,7 +108,7 @@ static sw_status sort_holes(selection *s, sw_error *err)
         if (b->border[i].parent >= 0) s->first_hole[b->border[i].parent + 1]++;
     }
     for (size_t i = 0; i < b->count; i++) s->first_hole[i + 1] += s->first_hole[i];
-    for (size_t i = 0; i < b->count; i++) {
+    for (size_t i = b->count; i-- > 0;) { /* equal areas stay in OpenCV's order, from the bottom up */
         int32_t parent = b->border[i].parent;
         if (parent < 0) continue;
         int64_t from = s->first_hole[parent], at = from + n_placed[parent]++;
