@@ -17,6 +17,7 @@
 /* The enumerations have the order of their names in config_keys.def, and of their counterparts in the modules. */
 typedef enum sw_cfg_task { SW_CFG_CLASSIFICATION } sw_cfg_task;
 typedef enum sw_cfg_missing { SW_CFG_MISSING_ERROR, SW_CFG_MISSING_SKIP } sw_cfg_missing;
+typedef enum sw_cfg_repeats { SW_CFG_REPEATS_ERROR, SW_CFG_REPEATS_KEEP } sw_cfg_repeats;
 typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT_FILE, SW_CFG_SPLIT_RANDOM,
                             SW_CFG_SPLIT_KFOLD } sw_cfg_split;
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
@@ -65,6 +66,7 @@ typedef struct sw_config {
         } split;
         double image_mpp;
         sw_cfg_missing missing;
+        sw_cfg_repeats repeats;
         bool allow_leak;
     } data;
     struct {

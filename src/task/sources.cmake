@@ -1,2 +1,3 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/task/task.c
 )

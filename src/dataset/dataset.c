@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dataset/dataset.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "dataset/classes.h"
+#include "dataset/dataset_internal.h"
+
+static void bag_clear(sw_bag *bag)
+{
+    sw_free(bag->slide_id);
+    sw_free(bag->case_id);
+    *bag = (sw_bag){0};
+}
+
+static void texts_free(char **text, int64_t count)
+{
+    for (int64_t i = 0; text && i < count; i++) sw_free(text[i]);
+    sw_free(text);
+}
+
+void sw_dataset_free(sw_dataset *ds)
+{
+    if (!ds) return;
+    for (int64_t i = 0; i < ds->n_bags; i++) bag_clear(&ds->bag[i]);
+    sw_free(ds->bag);
+    texts_free(ds->class_name, ds->n_classes);
+    texts_free(ds->missing, ds->n_missing);
+    texts_free(ds->unlabelled, ds->n_unlabelled);
+    texts_free(ds->warning, ds->n_warnings);
+    sw_free(ds->labels_path);
+    sw_free(ds->split_source);
+    sw_free(ds->count);
+    sw_free(ds);
+}
+
+void sw_dataset_free_ptr(sw_dataset **dataset)
+{
+    sw_dataset_free(*dataset);
+    *dataset = NULL;
+}
+
+sw_status sw_dataset_warn(sw_dataset_build *b, sw_error *err, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    int written = sw_vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (written < 0) text[0] = '\0';
+    sw_dataset *ds = b->ds;
+    char **grown = sw_realloc_array(ds->warning, (size_t)ds->n_warnings + 1, sizeof(*grown));
+    if (!grown) return sw_nomem(err);
+    ds->warning = grown;
+    if (!(grown[ds->n_warnings] = sw_strdup(text))) return sw_nomem(err);
+    ds->n_warnings++;
+    sw_log_warning(b->sink, "%s", text);
+    return SW_OK;
+}
+
+void sw_put_names(sw_buf *out, char *const *name, int64_t count)
+{
+    enum { SHOWN = 5 };
+    int64_t shown = count > SHOWN ? SHOWN - 1 : count;
+    for (int64_t i = 0; i < shown; i++) sw_buf_printf(out, "%s%s", i ? ", " : "", name[i]);
+    if (shown < count) sw_buf_printf(out, " and %lld more", (long long)(count - shown));
+}
+
+/* ---- rows become bags */
+
+static sw_status make_bags(sw_dataset_build *b, sw_error *err)
+{
+    sw_dataset *ds = b->ds;
+    ds->bag = sw_calloc((size_t)b->table.count, sizeof(*ds->bag));
+    if (!ds->bag) return sw_nomem(err);
+    for (int64_t i = 0; i < b->table.count; i++) {
+        const sw_label_row *row = &b->table.row[i];
+        sw_bag *bag = &ds->bag[ds->n_bags++];
+        *bag = (sw_bag){.split = SW_SPLIT_NONE, .store_slide = -1, .line = row->line};
+        SW_TRY(sw_dataset_class_of(ds, &b->table, row, &bag->label, err));
+        bag->slide_id = sw_strdup(row->slide_id);
+        bag->case_id = sw_strdup(row->case_id);
+        if (!bag->slide_id || !bag->case_id) return sw_nomem(err);
+    }
+    return SW_OK;
+}
+
+/* Are there two rows of one slide, and do they agree? */
+static sw_status check_pair(const sw_dataset_build *b, const sw_bag *first, const sw_bag *second, sw_error *err)
+{
+    long long line = (long long)second->line, before = (long long)first->line;
+    char *const *name = b->ds->class_name;
+    if (first->label != second->label) {
+        return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' has the label '%s', and on line %lld '%s'; a slide has one label",
+                            b->table.path, line, second->slide_id, name[second->label], before, name[first->label]);
+    }
+    if (strcmp(first->case_id, second->case_id) != 0) {
+        return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' is of case '%s', and on line %lld of case '%s'; a slide has one case",
+                            b->table.path, line, second->slide_id, second->case_id, before, first->case_id);
+    }
+    if (b->config->data.repeats == SW_CFG_REPEATS_KEEP) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' is already on line %lld; delete one of them, or set data.repeats to keep if it shall count twice (oversampling)",
+                        b->table.path, line, second->slide_id, before);
+}
+
+static sw_status bags_by_slide(const sw_dataset *ds, sw_lookup *out, sw_error *err)
+{
+    SW_TRY(sw_lookup_new(ds->n_bags, out, err));
+    for (int64_t i = 0; i < ds->n_bags; i++) out->entry[i] = (sw_lookup_entry){ds->bag[i].slide_id, i};
+    sw_lookup_sort(out);
+    return SW_OK;
+}
+
+/* The repeat that stands first in the table is named. */
+static sw_status check_repeats(const sw_dataset_build *b, sw_error *err)
+{
+    SW_CLEANUP(sw_lookup_free) sw_lookup slides = {0};
+    SW_TRY(bags_by_slide(b->ds, &slides, err));
+    sw_error found = {.code = SW_OK};
+    int64_t line = INT64_MAX;
+    for (int64_t i = 1, first = 0; i < slides.count; i++) {
+        if (strcmp(slides.entry[i].text, slides.entry[first].text) != 0) {
+            first = i;
+            continue;
+        }
+        const sw_bag *second = &b->ds->bag[slides.entry[i].index];
+        sw_error here = {.code = SW_OK};
+        if (check_pair(b, &b->ds->bag[slides.entry[first].index], second, &here) == SW_OK) continue;
+        if (second->line < line) {
+            found = here;
+            line = second->line;
+        }
+    }
+    if (found.code != SW_OK && err) *err = found;
+    return found.code;
+}
+
+static sw_status check_repeats_in_train(const sw_dataset_build *b, sw_error *err)
+{
+    SW_CLEANUP(sw_lookup_free) sw_lookup slides = {0};
+    SW_TRY(bags_by_slide(b->ds, &slides, err));
+    for (int64_t i = 1; i < slides.count; i++) {
+        if (strcmp(slides.entry[i].text, slides.entry[i - 1].text) != 0) continue;
+        const sw_bag *bag = &b->ds->bag[slides.entry[i].index], *before = &b->ds->bag[slides.entry[i - 1].index];
+        sw_split split = bag->split != SW_SPLIT_TRAIN ? bag->split : before->split;
+        if (split != SW_SPLIT_VAL && split != SW_SPLIT_TEST) continue;
+        return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' of the %s split is already on line %lld; only training slides may be repeated",
+                            b->table.path, (long long)bag->line, bag->slide_id, sw_split_name(split), (long long)before->line);
+    }
+    return SW_OK;
+}
+
+/* ---- rows and slides that are there */
+
+static int64_t slides_count(const sw_dataset_slides *s)
+{
+    return s->store ? sw_store_slide_count(s->store) : s->count;
+}
+
+static const char *slides_id(const sw_dataset_slides *s, int64_t index)
+{
+    return s->store ? sw_store_slide_id(s->store, index) : s->id[index];
+}
+
+static bool is_slide_file(const char *name)
+{
+    static const char *const ext[] = {"svs", "tif", "tiff", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "dcm",
+                                      "qptiff", "czi", "isyntax", "png", "jpg", "jpeg"};
+    for (size_t i = 0; i < sizeof(ext) / sizeof(ext[0]); i++) {
+        if (sw_path_has_ext(name, ext[i])) return true;
+    }
+    return false;
+}
+
+/* By the exact id; a row that gives the file's name counts as its id. */
+static sw_status match_bag(sw_bag *bag, const sw_lookup *known, sw_error *err)
+{
+    int64_t at = sw_lookup_find(known, bag->slide_id);
+    if (at < 0 && is_slide_file(bag->slide_id)) {
+        SW_AUTOFREE char *stem = sw_path_stem(bag->slide_id);
+        if (!stem) return sw_nomem(err);
+        at = sw_lookup_find(known, stem);
+        if (at >= 0) {
+            sw_free(bag->slide_id);
+            bag->slide_id = SW_STEAL(stem);
+        }
+    }
+    bag->store_slide = at < 0 ? -1 : known->entry[at].index;
+    return SW_OK;
+}
+
+static sw_status none_matches(const sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
+{
+    const char *where = slides->store ? sw_store_path(slides->store) : "the list of slides";
+    if (slides_count(slides) == 0) {
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s holds no slide; run 'slidewise tile' first", where);
+    }
+    return sw_error_set(err, SW_E_NOT_FOUND, "none of the %lld slides of %s is in %s: the table has '%s', the store '%s'; a slide's id is its file name without the extension",
+                        (long long)b->ds->n_bags, b->table.path, where, b->ds->bag[0].slide_id, slides_id(slides, 0));
+}
+
+static sw_status report_missing(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
+{
+    sw_dataset *ds = b->ds;
+    if (ds->n_missing == 0) return SW_OK;
+    if (ds->n_missing == ds->n_bags) return none_matches(b, slides, err);
+    SW_CLEANUP(sw_buf_free) sw_buf names = {0};
+    sw_put_names(&names, ds->missing, ds->n_missing);
+    SW_TRY(sw_buf_status(&names, err));
+    const char *where = slides->store ? sw_store_path(slides->store) : "the list of slides";
+    const char *noun = ds->n_missing == 1 ? "slide" : "slides", *verb = ds->n_missing == 1 ? "is" : "are";
+    if (b->config->data.missing == SW_CFG_MISSING_ERROR) {
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: %lld of %lld rows name a slide that is not in %s: %s; tile them, or set data.missing to skip",
+                            b->table.path, (long long)ds->n_missing, (long long)ds->n_bags, where, names.data);
+    }
+    return sw_dataset_warn(b, err, "%s: %lld %s %s not in %s and left out: %s", b->table.path, (long long)ds->n_missing, noun,
+                           verb, where, names.data);
+}
+
+/* Drops the bags that are not there, and their rows in the table with them. */
+static void drop_missing(sw_dataset_build *b)
+{
+    sw_dataset *ds = b->ds;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        if (ds->bag[i].store_slide < 0) {
+            bag_clear(&ds->bag[i]);
+            continue;
+        }
+        sw_label_row row = b->table.row[kept];
+        b->table.row[kept] = b->table.row[i];
+        b->table.row[i] = row;
+        sw_bag bag = ds->bag[i];
+        ds->bag[i] = (sw_bag){0};
+        ds->bag[kept++] = bag;
+    }
+    ds->n_bags = kept;
+}
+
+static sw_status find_unlabelled(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
+{
+    sw_dataset *ds = b->ds;
+    int64_t n = slides_count(slides);
+    SW_AUTOFREE bool *used = sw_calloc((size_t)n + 1, sizeof(*used));
+    ds->unlabelled = sw_calloc((size_t)n + 1, sizeof(*ds->unlabelled));
+    if (!used || !ds->unlabelled) return sw_nomem(err);
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        if (ds->bag[i].store_slide >= 0) used[ds->bag[i].store_slide] = true;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (used[i]) continue;
+        if (!(ds->unlabelled[ds->n_unlabelled] = sw_strdup(slides_id(slides, i)))) return sw_nomem(err);
+        ds->n_unlabelled++;
+    }
+    if (ds->n_unlabelled == 0) return SW_OK;
+    SW_CLEANUP(sw_buf_free) sw_buf names = {0};
+    sw_put_names(&names, ds->unlabelled, ds->n_unlabelled);
+    SW_TRY(sw_buf_status(&names, err));
+    return sw_dataset_warn(b, err, "%lld of %lld slides have no row in %s and are left out: %s", (long long)ds->n_unlabelled,
+                           (long long)n, b->table.path, names.data);
+}
+
+static sw_status match_slides(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
+{
+    sw_dataset *ds = b->ds;
+    SW_CLEANUP(sw_lookup_free) sw_lookup known = {0};
+    SW_TRY(sw_lookup_new(slides_count(slides), &known, err));
+    for (int64_t i = 0; i < known.count; i++) known.entry[i] = (sw_lookup_entry){slides_id(slides, i), i};
+    sw_lookup_sort(&known);
+    ds->missing = sw_calloc((size_t)ds->n_bags + 1, sizeof(*ds->missing));
+    if (!ds->missing) return sw_nomem(err);
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        SW_TRY(match_bag(&ds->bag[i], &known, err));
+        if (ds->bag[i].store_slide >= 0) continue;
+        if (!(ds->missing[ds->n_missing] = sw_strdup(ds->bag[i].slide_id))) return sw_nomem(err);
+        ds->n_missing++;
+    }
+    SW_TRY(report_missing(b, slides, err));
+    SW_TRY(find_unlabelled(b, slides, err));
+    drop_missing(b);
+    return SW_OK;
+}
+
+/* ---- counts */
+
+static sw_status count_all(sw_dataset *ds, sw_error *err)
+{
+    ds->count = sw_calloc((size_t)SW_SPLIT_COUNT * (size_t)ds->n_classes, sizeof(*ds->count));
+    SW_CLEANUP(sw_lookup_free) sw_lookup cases = {0};
+    SW_TRY(sw_lookup_new(ds->n_bags, &cases, err));
+    if (!ds->count) return sw_nomem(err);
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        const sw_bag *bag = &ds->bag[i];
+        cases.entry[i] = (sw_lookup_entry){bag->case_id, i};
+        ds->bags[bag->split]++;
+        ds->count[bag->split * ds->n_classes + bag->label]++;
+    }
+    sw_lookup_sort(&cases);
+    for (int64_t i = 0; i < cases.count;) {
+        bool in[SW_SPLIT_COUNT] = {0};
+        const char *id = cases.entry[i].text;
+        for (; i < cases.count && strcmp(cases.entry[i].text, id) == 0; i++) in[ds->bag[cases.entry[i].index].split] = true;
+        ds->n_cases++;
+        for (int s = 0; s < SW_SPLIT_COUNT; s++) ds->cases[s] += in[s];
+    }
+    return SW_OK;
+}
+
+static sw_status check_trainable(const sw_dataset_build *b, sw_error *err)
+{
+    const sw_dataset *ds = b->ds;
+    const char *path = b->table.path;
+    if (ds->n_classes < 2) {
+        return sw_error_set(err, SW_E_INVALID, "%s: every slide has the label '%s'; training needs at least two classes", path,
+                            ds->class_name[0]);
+    }
+    if (ds->bags[SW_SPLIT_TRAIN] == 0) {
+        return sw_error_set(err, SW_E_INVALID, "%s: no training slide is left (%lld in val, %lld in test, %lld in no split)",
+                            path, (long long)ds->bags[SW_SPLIT_VAL], (long long)ds->bags[SW_SPLIT_TEST],
+                            (long long)ds->bags[SW_SPLIT_NONE]);
+    }
+    const int64_t *train = sw_dataset_class_counts(ds, SW_SPLIT_TRAIN);
+    for (int k = 0; k < ds->n_classes; k++) {
+        if (train[k] > 0) continue;
+        return sw_error_set(err, SW_E_INVALID, "%s: no training slide has the class '%s' (%lld in val, %lld in test); change the split (data.split), or the classes (task.classes)",
+                            path, ds->class_name[k], (long long)sw_dataset_class_counts(ds, SW_SPLIT_VAL)[k],
+                            (long long)sw_dataset_class_counts(ds, SW_SPLIT_TEST)[k]);
+    }
+    return SW_OK;
+}
+
+static void build_free(sw_dataset_build *b)
+{
+    sw_label_table_free(&b->table);
+    sw_dataset_free(b->ds);
+}
+
+sw_status sw_dataset_load(const sw_config *config, const sw_dataset_slides *slides, bool need_train, const sw_sink *sink,
+                          sw_dataset **out, sw_error *err)
+{
+    SW_CLEANUP(build_free) sw_dataset_build b = {.config = config, .sink = sink};
+    SW_TRY(sw_label_table_read(config, &b.table, err));
+    b.ds = sw_calloc(1, sizeof(*b.ds));
+    if (!b.ds) return sw_nomem(err);
+    if (!(b.ds->labels_path = sw_strdup(b.table.path))) return sw_nomem(err);
+    SW_TRY(sw_dataset_classes(config, &b.table, b.ds, err));
+    SW_TRY(make_bags(&b, err));
+    if (slides) SW_TRY(match_slides(&b, slides, err));
+    SW_TRY(check_repeats(&b, err));
+    SW_TRY(sw_dataset_split(&b, err));
+    SW_TRY(check_repeats_in_train(&b, err));
+    SW_TRY(count_all(b.ds, err));
+    if (need_train) SW_TRY(check_trainable(&b, err));
+    *out = SW_STEAL(b.ds);
+    return SW_OK;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share. */
+#ifndef SW_DATASET_DATASET_INTERNAL_H
+#define SW_DATASET_DATASET_INTERNAL_H
+
+#include "base/buf.h"
+#include "dataset/dataset.h"
+
+/* --- texts by name */
+typedef struct sw_lookup_entry {
+    const char *text; /* borrowed */
+    int64_t index;
+} sw_lookup_entry;
+
+typedef struct sw_lookup {
+    sw_lookup_entry *entry; /* sorted by text, then index */
+    int64_t count;
+} sw_lookup;
+sw_status sw_lookup_new(int64_t count, sw_lookup *out, sw_error *err) SW_MUST_CHECK; /* entries to be filled */
+void sw_lookup_sort(sw_lookup *lookup);
+/* Position of the first entry with this text; -1: none. */
+int64_t sw_lookup_find(const sw_lookup *lookup, const char *text);
+void sw_lookup_free(sw_lookup *lookup);
+
+/* --- the label table as it stands in the file */
+typedef struct sw_label_row {
+    char *slide_id, *case_id, *label, *split; /* owned, blanks around them cut */
+    int64_t line;
+} sw_label_row;
+
+typedef struct sw_label_table {
+    const char *path; /* borrowed from the config */
+    sw_label_row *row;
+    int64_t count;
+    bool has_case;
+    char *split_column; /* NULL: none */
+} sw_label_table;
+sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_error *err) SW_MUST_CHECK;
+void sw_label_table_free(sw_label_table *table);
+char *sw_text_trim(const char *text); /* a copy; NULL: no memory */
+
+/* --- building */
+typedef struct sw_dataset_build {
+    const sw_config *config;
+    const sw_sink *sink;
+    sw_label_table table; /* row i belongs to bag i until bags are dropped */
+    sw_dataset *ds;
+} sw_dataset_build;
+
+sw_status sw_dataset_warn(sw_dataset_build *b, sw_error *err, const char *fmt, ...) SW_PRINTF(3, 4);
+/* "a, b, c and 4 more" */
+void sw_put_names(sw_buf *out, char *const *name, int64_t count);
+
+/* Sets the split of every bag and split_source. */
+sw_status sw_dataset_split(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
+/* From data.split.file. */
+sw_status sw_dataset_split_file(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
+/* By case: a test set (random or a fold), then a validation set out of what is train. */
+sw_status sw_dataset_split_random(sw_dataset_build *b, bool folds, sw_error *err) SW_MUST_CHECK;
+sw_status sw_dataset_carve_val(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
+/* SW_SPLIT_COUNT for a text that names no split. */
+sw_split sw_split_parse(const char *text);
+
+#endif
