@@ -412,8 +412,14 @@ TEST(real_tables)
     SW_CLEANUP(sw_dataset_free_ptr) sw_dataset *clam = NULL;
     char sets[1200];
     snprintf(sets, sizeof(sets), "data.split.file=%s/labels/clam/splits_0.csv", sw_test_data());
-    CHECK_OK(load_file(data_file("labels/clam/tumor_subtyping_dummy_clean.csv"), sets, NULL, true, &clam));
-    CHECK_INT(clam->bags[SW_SPLIT_TRAIN] + clam->bags[SW_SPLIT_VAL] + clam->bags[SW_SPLIT_TEST], clam->n_bags);
+    CHECK_OK(load_file(data_file("labels/clam/tumor_vs_normal_dummy_clean.csv"), sets, NULL, true, &clam));
+    CHECK_INT(clam->bags[SW_SPLIT_TRAIN], 300);
+    CHECK_INT(clam->bags[SW_SPLIT_VAL], 51);
+    CHECK_INT(clam->bags[SW_SPLIT_TEST], 48);
+    /* the splits were not made for this table, whose cases have several slides: 13 cases would leak */
+    SW_CLEANUP(sw_dataset_free_ptr) sw_dataset *leak = NULL;
+    CHECK_INT(load_file(data_file("labels/clam/tumor_subtyping_dummy_clean.csv"), sets, NULL, true, &leak), SW_E_INVALID);
+    CHECK(strstr(err.message, "case 'patient_11' is in val (line 14) and in test (line 15)") != NULL);
 }
 
 TEST(glas_patients_with_both_labels_stay_whole)
