@@ -41,10 +41,9 @@ sw_status sw_patch_source_slide(sw_slide *slide, const int64_t *xy, int64_t coun
 /* The scales of a bag as the store holds them, low magnification first. */
 typedef struct sw_bag_scales {
     int n;
-    double mpp_um[SW_CONFIG_MAX_SCALES];
-    double share[SW_CONFIG_MAX_SCALES];
+    double mpp_um[SW_CONFIG_MAX_SCALES + 1]; /* [n], and eval.mpp at n where it is none of them */
     sw_sample_plan plan; /* patches per scale */
-    int eval;            /* the scale that validation and test use: eval.mpp, or the finest */
+    int eval;            /* index into mpp_um: what validation and test use, eval.mpp or the finest */
 } sw_bag_scales;
 /* bag.scales of the config, or every scale of the store's slides where it names none; checked against every bag of
  * `dataset`: the message names the slide that lacks a scale and the scales it has. */
@@ -118,7 +117,7 @@ typedef struct sw_eval_chunk {
     int64_t first, count; /* patches [first, first + count) of the source */
     int px;
     float *images;        /* [count, 3, px, px] normalised, 64-byte aligned */
-    sw_batch_timing timing;
+    sw_batch_timing timing; /* decoding counts as reading: the source does both */
 } sw_eval_chunk;
 void sw_eval_chunk_free(sw_eval_chunk *chunk); /* NULL is fine */
 

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loaders over a small store of generated JPEGs. */
+#include "test.h"
+
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "batch/batch.h"
+#include "batch/load.h"
+#include "encoder/normalise.h"
+
+enum { PX = 64, CROP = 48, SLIDES = 5, LOW = 6, HIGH = 20, SHORT_HIGH = 4 };
+
+static sw_error err;
+
+/* Every patch has its own colour and a gradient, so that a mix-up shows. */
+static void paint(uint8_t *rgb, int slide, int scale, int64_t index)
+{
+    for (int y = 0; y < PX; y++) {
+        for (int x = 0; x < PX; x++) {
+            uint8_t *p = rgb + 3 * (y * PX + x);
+            p[0] = (uint8_t)(40 * slide + 20 * scale + x / 4);
+            p[1] = (uint8_t)(10 * index + y / 4);
+            p[2] = (uint8_t)(200 - x / 2 - y / 2);
+        }
+    }
+}
+
+static int64_t patches_of(int slide, int scale)
+{
+    return scale == 0 ? (slide == 4 ? SHORT_HIGH : HIGH) : LOW;
+}
+
+static sw_status put_slide(sw_store_writer *w, int slide, bool corrupt)
+{
+    static uint8_t rgb[3 * PX * PX];
+    char id[20];
+    int64_t xy[2][2 * HIGH] = {{0}};
+    snprintf(id, sizeof(id), "s%d", slide);
+    SW_TRY(sw_store_begin(w, id, &err));
+    sw_store_slide about = {.slide_id = id, .path = "x.svs", .width = 1000, .height = 1000, .mpp_um = 0.5,
+                            .mpp_source = "given", .tissue_fraction = 1, .properties_json = "{}", .n_scales = 2};
+    for (int s = 0; s < 2; s++) {
+        double mpp = s == 0 ? 1 : 2;
+        about.scale[s] = (sw_store_scale){.mpp_um = mpp, .magnification = 10 / mpp, .patch_px = PX, .quality = 95,
+                                          .patch_level0_px = PX * mpp / 0.5, .step_level0_px = PX * mpp / 0.5,
+                                          .n_patches = patches_of(slide, s)};
+        for (int64_t i = 0; i < patches_of(slide, s); i++) {
+            uint8_t *jpeg = NULL;
+            size_t size = 0;
+            paint(rgb, slide, s, i);
+            SW_TRY(sw_jpeg_encode(rgb, PX, PX, 95, &jpeg, &size, &err));
+            sw_status status = sw_store_put(w, s, i, jpeg, corrupt && s == 0 && i == 3 ? size / 2 : size, &err);
+            sw_image_bytes_free(jpeg);
+            SW_TRY(status);
+        }
+    }
+    const int64_t *lists[2] = {xy[0], xy[1]};
+    return sw_store_commit(w, &about, lists, &err);
+}
+
+/* A store, its table and what a run makes of them. */
+typedef struct fixture {
+    char store_path[300], labels[300];
+    sw_store *store;
+    sw_config config;
+    sw_dataset *dataset;
+    sw_bag_scales scales;
+    sw_pool *pool;
+} fixture;
+
+static void fixture_free(fixture *f)
+{
+    sw_dataset_free(f->dataset);
+    sw_config_free(&f->config);
+    sw_store_close(&f->store);
+    sw_pool_free(f->pool);
+}
+
+static sw_status fixture_store(fixture *f, const char *name, bool corrupt)
+{
+    sw_store_setting_pair setting = {"made", "by a test"};
+    sw_store_writer *w = NULL;
+    snprintf(f->store_path, sizeof(f->store_path), "%s/%s", sw_test_dir(), name);
+    if (!sw_path_exists(f->store_path)) {
+        SW_TRY(sw_store_writer_open(f->store_path, &setting, 1, &w, &err));
+        sw_status status = SW_OK;
+        for (int s = 0; s < SLIDES && status == SW_OK; s++) status = put_slide(w, s, corrupt && s == 2);
+        sw_store_writer_close(&w);
+        SW_TRY(status);
+    }
+    return sw_store_open(f->store_path, &f->store, &err);
+}
+
+/* `sets`: overrides, "|" between them. */
+static sw_status fixture_new(fixture *f, const char *name, int threads, const char *sets)
+{
+    static const char table[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\ns3,b,train\ns4,b,test\n";
+    char buffer[500], *save = NULL;
+    err.message[0] = '\0';
+    SW_TRY(fixture_store(f, name, strcmp(name, "corrupt") == 0));
+    snprintf(f->labels, sizeof(f->labels), "%s/labels.csv", sw_test_dir());
+    SW_TRY(sw_file_write(f->labels, table, strlen(table), &err));
+    SW_TRY(sw_config_default(&f->config, &err));
+    sw_free(f->config.data.labels);
+    f->config.data.labels = sw_strdup(f->labels);
+    f->config.data.split.val = 0;
+    f->config.bag.patches = 16;
+    f->config.augment.crop_px = CROP;
+    f->config.train.batch_bags = 2;
+    snprintf(buffer, sizeof(buffer), "%s", sets);
+    for (char *s = strtok_r(buffer, "|", &save); s; s = strtok_r(NULL, "|", &save)) SW_TRY(sw_config_set(&f->config, s, &err));
+    sw_dataset_slides slides = {.store = f->store};
+    SW_TRY(sw_dataset_load(&f->config, &slides, true, NULL, &f->dataset, &err));
+    SW_TRY(sw_pool_new(threads, &f->pool, &err));
+    return sw_bag_scales_resolve(&f->config, f->store, f->dataset, &f->scales, &err);
+}
+
+static sw_status loader_of(const fixture *f, sw_split split, sw_loader **out)
+{
+    sw_loader_options o = sw_loader_options_of(&f->config);
+    return sw_loader_new(f->store, f->dataset, split, &f->scales, &o, f->pool, out, &err);
+}
+
+static void loader_free_ptr(sw_loader **l)
+{
+    sw_loader_free(*l);
+}
+
+static void batch_free_ptr(sw_batch **b)
+{
+    sw_batch_free(*b);
+    *b = NULL;
+}
+
+static void eval_free_ptr(sw_eval_loader **l)
+{
+    sw_eval_loader_free(*l);
+}
+
+static void source_free_ptr(sw_patch_source **s)
+{
+    sw_patch_source_free(*s);
+}
+
+static void chunk_free_ptr(sw_eval_chunk **c)
+{
+    sw_eval_chunk_free(*c);
+    *c = NULL;
+}
+
+static size_t batch_floats(const sw_batch *b)
+{
+    return (size_t)(b->n_bags * b->bag_patches * 3 * b->px * b->px);
+}
+
+TEST(scales_of_a_run)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    CHECK_OK(fixture_new(&f, "store", 1, ""));
+    CHECK_INT(f.scales.n, 2);
+    CHECK_NEAR(f.scales.mpp_um[0], 2, 0, 0); /* low magnification first */
+    CHECK_NEAR(f.scales.mpp_um[1], 1, 0, 0);
+    CHECK_INT(f.scales.plan.n[0], 4);
+    CHECK_INT(f.scales.plan.n[1], 12);
+    CHECK_INT(f.scales.eval, 1);
+    SW_CLEANUP(fixture_free) fixture g = {0};
+    CHECK_OK(fixture_new(&g, "store", 1, "bag.scale_rule=shares|bag.scales=[{mpp: 1, share: 1}, {magnification: 5, share: 3}]|eval.mpp=2"));
+    CHECK_INT(g.scales.plan.n[0], 12);
+    CHECK_INT(g.scales.eval, 0);
+    SW_CLEANUP(fixture_free) fixture h = {0};
+    CHECK_OK(fixture_new(&h, "store", 1, "bag.scales=[{mpp: 1}]|eval.mpp=2"));
+    CHECK_INT(h.scales.n, 1);
+    CHECK_INT(h.scales.plan.n[0], 16);
+    CHECK_INT(h.scales.eval, 1);
+    CHECK_NEAR(h.scales.mpp_um[h.scales.eval], 2, 0, 0);
+    SW_CLEANUP(fixture_free) fixture bad = {0};
+    CHECK_INT(fixture_new(&bad, "store", 1, "bag.scales=[{mpp: 0.5}]"), SW_E_NOT_FOUND);
+    char text[700];
+    snprintf(text, sizeof(text), "store %s: slide s0 has no scale of 0.5 um/px, which bag.scales asks for (it has 1, 2); tile it so, or change the key",
+             bad.store_path);
+    CHECK_STR(err.message, text);
+}
+
+TEST(a_batch_holds_what_was_drawn)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    CHECK_OK(fixture_new(&f, "store", 2, "augment.preset=none"));
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    CHECK_INT(sw_loader_bags(l), 4);
+    CHECK_INT(sw_loader_steps(l), 2);
+    CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+    static uint8_t rgb[3 * PX * PX];
+    bool seen[SLIDES] = {0};
+    for (int step = 0; step < 2; step++) {
+        SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        CHECK_OK(sw_loader_next(l, &b, &err));
+        CHECK(b && b->n_bags == 2 && b->bag_patches == 16 && b->px == CROP);
+        CHECK_INT((uintptr_t)b->images % 64, 0);
+        CHECK(b->timing.decode_ns > 0 && b->timing.augment_ns > 0);
+        for (int64_t i = 0; i < 2 * 16; i++) {
+            const sw_bag *bag = &f.dataset->bag[b->bag[i / 16]];
+            int slide = bag->slide_id[1] - '0', scale = b->pick[i].scale == 0 ? 1 : 0;
+            seen[slide] = true;
+            CHECK_INT(b->pick[i].scale, i % 16 < 4 ? 0 : 1);
+            CHECK_INT(b->label[i / 16], bag->label);
+            /* mean of every plane against the painted patch, through a JPEG and a resize */
+            paint(rgb, slide, scale, b->pick[i].patch);
+            float factor[3], offset[3];
+            sw_normalise(factor, offset);
+            for (int c = 0; c < 3; c++) {
+                double sum = 0, truth = 0;
+                for (int k = 0; k < CROP * CROP; k++) sum += b->images[(i * 3 + c) * CROP * CROP + k];
+                for (int k = 0; k < PX * PX; k++) truth += rgb[3 * k + c];
+                CHECK_NEAR(sum / (CROP * CROP), truth / (PX * PX) * factor[c] + offset[c], 0, 0.02);
+            }
+        }
+    }
+    CHECK(seen[0] && seen[1] && seen[2] && seen[3] && !seen[4]);
+    sw_batch *end = NULL;
+    CHECK_OK(sw_loader_next(l, &end, &err));
+    CHECK(!end);
+}
+
+TEST(normalisation_and_channel_order)
+{
+    float factor[3], offset[3];
+    sw_normalise(factor, offset);
+    CHECK_NEAR(255 * factor[0] + offset[0], (1 - 0.485) / 0.229, 1e-6, 0);
+    CHECK_NEAR(0 * factor[2] + offset[2], -0.406 / 0.225, 1e-6, 0);
+    SW_CLEANUP(fixture_free) fixture f = {0}, g = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *a = NULL, *b = NULL;
+    CHECK_OK(fixture_new(&f, "store", 1, ""));
+    CHECK_OK(fixture_new(&g, "store", 1, "encoder.channel_order=bgr_as_reference"));
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &a));
+    CHECK_OK(loader_of(&g, SW_SPLIT_TRAIN, &b));
+    CHECK_OK(sw_loader_begin(a, 0, 0, &err));
+    CHECK_OK(sw_loader_begin(b, 0, 0, &err));
+    SW_CLEANUP(batch_free_ptr) sw_batch *rgb = NULL, *bgr = NULL;
+    CHECK_OK(sw_loader_next(a, &rgb, &err));
+    CHECK_OK(sw_loader_next(b, &bgr, &err));
+    CHECK(sw_batch_digest(rgb) == sw_batch_digest(bgr));
+    for (int k = 0; k < CROP * CROP; k++) { /* red's plane moved to the end, with blue's constants */
+        double red = (rgb->images[k] - offset[0]) / factor[0];
+        double swapped = (bgr->images[2 * CROP * CROP + k] - offset[2]) / factor[2];
+        CHECK_NEAR(swapped, red, 0, 1e-3);
+    }
+}
+
+/* All batches of an epoch: digest of what was drawn and hash of the pixels. */
+static sw_status epoch_hashes(int threads, const char *sets, uint32_t epoch, int64_t first, uint64_t *out, int *n)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    SW_TRY(fixture_new(&f, "store", threads, sets));
+    SW_TRY(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    SW_TRY(sw_loader_begin(l, epoch, first, &err));
+    for (*n = 0;;) {
+        SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        SW_TRY(sw_loader_next(l, &b, &err));
+        if (!b) return SW_OK;
+        out[(*n)++] = sw_batch_digest(b);
+        out[(*n)++] = sw_hash64(b->images, batch_floats(b) * sizeof(float));
+    }
+}
+
+TEST(threads_epochs_and_resuming)
+{
+    static const char *const sets[] = {"augment.share=patch", "augment.share=chunk"};
+    for (int k = 0; k < 2; k++) {
+        uint64_t one[8], two[8], late[8], other[8];
+        int n1, n2, n3, n4;
+        CHECK_OK(epoch_hashes(1, sets[k], 3, 0, one, &n1));
+        CHECK_OK(epoch_hashes(3, sets[k], 3, 0, two, &n2));
+        CHECK_OK(epoch_hashes(2, sets[k], 3, 1, late, &n3));
+        CHECK_OK(epoch_hashes(2, sets[k], 4, 0, other, &n4));
+        CHECK(n1 == 4 && n2 == 4 && n3 == 2 && n4 == 4);
+        CHECK(memcmp(one, two, 4 * sizeof(one[0])) == 0);
+        CHECK(memcmp(one + 2, late, 2 * sizeof(one[0])) == 0);
+        CHECK(one[0] != other[0] && one[1] != other[1] && one[0] != one[2]);
+    }
+}
+
+/* Boxes of many patches; `bags` [n_bags] all zero but for their own number. */
+static sw_status draw(const sw_augment *a, int64_t n_bags, int64_t bag_patches, uint32_t epoch, sw_crop *crop)
+{
+    SW_AUTOFREE int64_t *bag = sw_calloc((size_t)n_bags, sizeof(*bag));
+    SW_AUTOFREE int *px = sw_calloc((size_t)(n_bags * bag_patches), sizeof(*px));
+    if (!bag || !px) return sw_nomem(&err);
+    for (int64_t i = 0; i < n_bags; i++) bag[i] = i;
+    for (int64_t i = 0; i < n_bags * bag_patches; i++) px[i] = 256;
+    sw_augment_step step = {.augment = a, .seed = 2021, .epoch = epoch, .step = 0, .n_bags = n_bags,
+                            .bag_patches = bag_patches, .bag = bag, .source_px = px};
+    return sw_augment_draw(&step, crop, &err);
+}
+
+TEST(crops_per_patch)
+{
+    enum { N = 20000 };
+    sw_augment a = {.crop = true, .crop_px = 224, .crop_scale = 0.25, .crop_ratio = 4.0 / 3, .hflip = 0.5, .vflip = 0.25};
+    SW_AUTOFREE sw_crop *crop = sw_calloc(N, sizeof(*crop));
+    CHECK(crop);
+    CHECK_OK(draw(&a, 100, N / 100, 0, crop));
+    double area = 0, left = 0, flips[2] = {0}, log_ratio = 0;
+    for (int i = 0; i < N; i++) {
+        const sw_crop *c = &crop[i];
+        CHECK(c->x >= 0 && c->y >= 0 && c->x + c->width <= 256 && c->y + c->height <= 256);
+        CHECK(c->x == floor(c->x) && c->width == floor(c->width) && c->height == floor(c->height));
+        double part = c->width * c->height / 65536, ratio = c->width / c->height;
+        CHECK(part > 0.245 && part <= 1);
+        CHECK(ratio > 0.74 && ratio < 1.35);
+        area += part;
+        log_ratio += log(ratio);
+        left += c->x / (256 - c->width + 1e-9);
+        flips[0] += c->flip_x;
+        flips[1] += c->flip_y;
+    }
+    /* boxes that do not fit are drawn again, so the mean area lies below (0.25 + 1) / 2 */
+    CHECK(area / N > 0.54 && area / N < 0.625);
+    CHECK_NEAR(log_ratio / N, 0, 0, 0.005);
+    CHECK_NEAR(left / N, 0.5, 0, 0.02);
+    CHECK_NEAR(flips[0] / N, 0.5, 0, 0.015);
+    CHECK_NEAR(flips[1] / N, 0.25, 0, 0.015);
+    CHECK(memcmp(&crop[0], &crop[1], sizeof(crop[0])) != 0);
+}
+
+TEST(crops_per_chunk_are_the_references)
+{
+    sw_augment a = {.crop = true, .crop_px = 224, .crop_scale = 0.08, .crop_ratio = 4.0 / 3, .hflip = 0.5, .vflip = 0.5,
+                    .share = SW_SHARE_CHUNK};
+    static const struct { int64_t bags, patches, size; } row[] = {{3, 512, 384}, {1, 5, 2}, {1, 3, 1}, {2, 16, 8}};
+    for (size_t r = 0; r < sizeof(row) / sizeof(row[0]); r++) {
+        int64_t n = row[r].bags * row[r].patches, across = 0, down = 0, both = 0;
+        SW_AUTOFREE sw_crop *crop = sw_calloc((size_t)n, sizeof(*crop));
+        CHECK(crop);
+        CHECK_OK(draw(&a, row[r].bags, row[r].patches, (uint32_t)r, crop));
+        for (int64_t i = 0; i < n; i++) {
+            const sw_crop *first = &crop[i / row[r].size * row[r].size];
+            /* one box per chunk on the mirrored image */
+            double x = crop[i].flip_x ? 256 - crop[i].x - crop[i].width : crop[i].x;
+            double x0 = first->flip_x ? 256 - first->x - first->width : first->x;
+            CHECK(crop[i].width == first->width && crop[i].height == first->height && x == x0);
+            across += crop[i].flip_x;
+            down += crop[i].flip_y;
+            both += crop[i].flip_x && crop[i].flip_y;
+        }
+        CHECK(across == n / 2 || across == (n + 1) / 2); /* exactly half */
+        CHECK(down == n / 2 || down == (n + 1) / 2);
+        if (n > 100) CHECK(both > n / 8 && both < n / 2 - n / 8); /* drawn independently */
+        if (n > row[r].size) CHECK(crop[0].width != crop[row[r].size].width || crop[0].height != crop[row[r].size].height);
+    }
+    int64_t up = 0; /* half of 5 is 2 or 3, each as often */
+    for (uint32_t e = 0; e < 400; e++) {
+        sw_crop crop[5];
+        CHECK_OK(draw(&a, 1, 5, e, crop));
+        int64_t flipped = 0;
+        for (int i = 0; i < 5; i++) flipped += crop[i].flip_x;
+        CHECK(flipped == 2 || flipped == 3);
+        up += flipped == 3;
+    }
+    CHECK(up > 160 && up < 240);
+}
+
+TEST(no_crop_is_the_whole_patch)
+{
+    sw_augment a = {.crop = false, .crop_px = 224, .hflip = 1, .vflip = 0};
+    sw_crop crop[4];
+    CHECK_OK(draw(&a, 2, 2, 0, crop));
+    for (int i = 0; i < 4; i++) {
+        CHECK(crop[i].x == 0 && crop[i].y == 0 && crop[i].width == 256 && crop[i].height == 256);
+        CHECK(crop[i].flip_x && !crop[i].flip_y);
+    }
+    /* an aspect ratio that never fits falls back to the whole patch as well */
+    sw_augment wide = {.crop = true, .crop_px = 224, .crop_scale = 1, .crop_ratio = 1.5};
+    CHECK_OK(draw(&wide, 2, 2, 0, crop));
+    for (int i = 0; i < 4; i++) CHECK(crop[i].width <= 256 && crop[i].height <= 256);
+}
+
+TEST(short_bags)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0}, g = {0}, h = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *padded = NULL, *refused = NULL, *shorter = NULL;
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL, *c = NULL, *none = NULL;
+    CHECK_OK(fixture_new(&f, "store", 1, "")); /* s4: 4 patches where 12 are asked; fewer bags than a batch are one step */
+    CHECK_OK(loader_of(&f, SW_SPLIT_TEST, &padded));
+    CHECK_INT(sw_loader_steps(padded), 1);
+    CHECK_OK(sw_loader_begin(padded, 0, 0, &err));
+    CHECK_OK(sw_loader_next(padded, &b, &err));
+    CHECK(b->n_bags == 1 && b->bag_patches == 16);
+    CHECK_OK(fixture_new(&g, "store", 1, "bag.pad=false"));
+    CHECK_OK(loader_of(&g, SW_SPLIT_TEST, &refused));
+    CHECK_OK(sw_loader_begin(refused, 0, 0, &err));
+    CHECK_INT(sw_loader_next(refused, &none, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "slide s4 has 8 of the 16 patches that a bag asks for; set bag.pad to true, or train.batch_bags to 1");
+    CHECK_OK(fixture_new(&h, "store", 1, "bag.pad=false|train.batch_bags=1"));
+    CHECK_OK(loader_of(&h, SW_SPLIT_TEST, &shorter));
+    CHECK_OK(sw_loader_begin(shorter, 0, 0, &err));
+    CHECK_OK(sw_loader_next(shorter, &c, &err));
+    CHECK_INT(c->bag_patches, 8);
+    CHECK_INT(loader_of(&h, SW_SPLIT_VAL, &shorter), SW_E_INVALID);
+    char text[400];
+    snprintf(text, sizeof(text), "%s: the split 'val' has no slide", h.labels);
+    CHECK_STR(err.message, text);
+}
+
+TEST(evaluation_sees_every_patch_whole)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(source_free_ptr) sw_patch_source *source = NULL;
+    SW_CLEANUP(eval_free_ptr) sw_eval_loader *l = NULL;
+    CHECK_OK(fixture_new(&f, "store", 2, ""));
+    CHECK_OK(sw_patch_source_store(f.store, sw_store_find(f.store, "s1"), 0, &source, &err));
+    CHECK_INT(sw_patch_source_count(source), HIGH);
+    CHECK_INT(sw_patch_source_px(source), PX);
+    CHECK_STR(sw_patch_source_name(source), "s1");
+    sw_eval_loader_options o = {.crop_px = CROP, .chunk_patches = 8, .channel_order = SW_CHANNELS_RGB, .ahead = 2};
+    CHECK_OK(sw_eval_loader_new(source, &o, f.pool, &l, &err));
+    float factor[3], offset[3];
+    sw_normalise(factor, offset);
+    int64_t next = 0;
+    for (;;) {
+        SW_CLEANUP(chunk_free_ptr) sw_eval_chunk *c = NULL;
+        int64_t waited;
+        CHECK_OK(sw_eval_loader_next(l, &c, &waited, &err));
+        if (!c) break;
+        CHECK_INT(c->first, next);
+        CHECK_INT(c->count, next == 16 ? 4 : 8);
+        next += c->count;
+        for (int64_t i = 0; i < c->count; i++) { /* the green channel names the patch */
+            double sum = 0;
+            for (int k = 0; k < CROP * CROP; k++) sum += c->images[(i * 3 + 1) * CROP * CROP + k];
+            double green = (sum / (CROP * CROP) - offset[1]) / factor[1];
+            CHECK_NEAR(green, (double)(10 * (c->first + i)) + 7.5, 0, 1.5);
+        }
+    }
+    CHECK_INT(next, HIGH);
+    CHECK_INT(sw_patch_source_read(source, HIGH, NULL, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "slide s1 has no patch 20 (20 patches)");
+}
+
+TEST(patches_straight_from_a_slide)
+{
+    SW_CLEANUP(sw_image_free) sw_image image = {0};
+    CHECK_OK(sw_image_new(128, 64, 0, &image, &err));
+    for (int64_t i = 0; i < 128 * 64; i++) image.rgb[3 * i] = (uint8_t)(i % 128 < 64 ? 50 : 200);
+    char path[300];
+    snprintf(path, sizeof(path), "%s/two.png", sw_test_dir());
+    CHECK_OK(sw_image_write(path, &image, &err));
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    SW_CLEANUP(source_free_ptr) sw_patch_source *source = NULL;
+    sw_slide_options o = sw_slide_options_default();
+    o.mpp_um = 0.5;
+    CHECK_OK(sw_slide_open(path, &o, &slide, &err));
+    static const int64_t xy[] = {0, 0, 64, 0};
+    CHECK_OK(sw_patch_source_slide(slide, xy, 2, 32, 1.0, &source, &err)); /* 64 level-0 pixels become 32 */
+    uint8_t rgb[3 * 32 * 32];
+    CHECK_OK(sw_patch_source_read(source, 0, rgb, &err));
+    CHECK_INT(rgb[3 * (16 * 32 + 16)], 50);
+    CHECK_OK(sw_patch_source_read(source, 1, rgb, &err));
+    CHECK_INT(rgb[3 * (16 * 32 + 16)], 200);
+    CHECK_STR(sw_patch_source_name(source), "two");
+}
+
+TEST(a_damaged_patch_is_named)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(source_free_ptr) sw_patch_source *source = NULL;
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    static uint8_t rgb[3 * PX * PX];
+    CHECK_OK(fixture_new(&f, "corrupt", 2, "bag.patches=40|bag.scales=[{mpp: 1}]"));
+    CHECK_OK(sw_patch_source_store(f.store, 2, 0, &source, &err));
+    CHECK_INT(sw_patch_source_read(source, 3, rgb, &err), SW_E_FORMAT);
+    char text[500];
+    snprintf(text, sizeof(text), "store %s: slide s2, patch 3 at 1 um/px: damaged JPEG stream: ", f.store_path);
+    CHECK(strncmp(err.message, text, strlen(text)) == 0);
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l)); /* and training stops there with the same sentence */
+    CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+    sw_status status = SW_OK;
+    for (int step = 0; step < 2 && status == SW_OK; step++) {
+        SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        status = sw_loader_next(l, &b, &err);
+    }
+    CHECK_INT(status, SW_E_FORMAT);
+    CHECK(strncmp(err.message, text, strlen(text)) == 0);
+}
+
+TEST(the_limit_is_the_longest_part)
+{
+    CHECK_STR(sw_batch_timing_limit(&(sw_batch_timing){3, 2, 1}), "reading");
+    CHECK_STR(sw_batch_timing_limit(&(sw_batch_timing){1, 2, 1}), "decoding");
+    CHECK_STR(sw_batch_timing_limit(&(sw_batch_timing){1, 2, 3}), "augmenting");
+}
