@@ -52,7 +52,7 @@ static sw_status put_slide(sw_store_writer *w, int slide, bool corrupt)
             size_t size = 0;
             paint(rgb, slide, s, i);
             SW_TRY(sw_jpeg_encode(rgb, PX, PX, 95, &jpeg, &size, &err));
-            sw_status status = sw_store_put(w, s, i, jpeg, corrupt && s == 0 && i == 3 ? size / 2 : size, &err);
+            sw_status status = sw_store_put(w, s, i, jpeg, corrupt && s == 0 && i == 3 ? size - 40 : size, &err);
             sw_image_bytes_free(jpeg);
             SW_TRY(status);
         }
@@ -475,7 +475,8 @@ TEST(a_damaged_patch_is_named)
     CHECK_INT(sw_patch_source_read(source, 3, rgb, &err), SW_E_FORMAT);
     char text[500];
     snprintf(text, sizeof(text), "store %s: slide s2, patch 3 at 1 um/px: damaged JPEG stream: ", f.store_path);
-    CHECK(strncmp(err.message, text, strlen(text)) == 0);
+    err.message[strlen(text)] = '\0'; /* what follows is the decoder's own reason */
+    CHECK_STR(err.message, text);
     CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l)); /* and training stops there with the same sentence */
     CHECK_OK(sw_loader_begin(l, 0, 0, &err));
     sw_status status = SW_OK;
@@ -484,7 +485,8 @@ TEST(a_damaged_patch_is_named)
         status = sw_loader_next(l, &b, &err);
     }
     CHECK_INT(status, SW_E_FORMAT);
-    CHECK(strncmp(err.message, text, strlen(text)) == 0);
+    err.message[strlen(text)] = '\0'; /* what follows is the decoder's own reason */
+    CHECK_STR(err.message, text);
 }
 
 TEST(the_limit_is_the_longest_part)
