@@ -24,7 +24,19 @@ sw_status sw_status_of_errno(int errnum)
     }
 }
 
-/* "cannot <doing> PATH: <reason>"; a full disk gets its own sentence, since its mend is known. */
+/* What to do about it, where that is known. */
+static const char *mend_of(int errnum)
+{
+    switch (errnum) {
+    case ENOENT: return "; check the path";
+    case EACCES:
+    case EPERM:
+    case EROFS: return "; change its permissions or choose another place";
+    default: return "";
+    }
+}
+
+/* "cannot <doing> PATH: <reason>; <mend>" */
 static sw_status path_error(sw_error *err, const char *doing, const char *path, int errnum)
 {
     sw_status code = sw_status_of_errno(errnum);
@@ -33,7 +45,8 @@ static sw_status path_error(sw_error *err, const char *doing, const char *path, 
                             doing, path);
     }
     char reason[128];
-    return sw_error_set(err, code, "cannot %s %s: %s", doing, path, strerror_r(errnum, reason, sizeof(reason)));
+    return sw_error_set(err, code, "cannot %s %s: %s%s", doing, path, strerror_r(errnum, reason, sizeof(reason)),
+                        mend_of(errnum));
 }
 
 static void close_fd(int *fd)

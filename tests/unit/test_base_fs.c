@@ -72,14 +72,14 @@ TEST(messages_name_the_path_and_the_reason)
     sw_error err = {0};
     sw_buf text = {0};
     CHECK_INT(sw_file_read("/nowhere/x.csv", &text, &err), SW_E_NOT_FOUND);
-    CHECK_STR(err.message, "cannot open /nowhere/x.csv: No such file or directory");
+    CHECK_STR(err.message, "cannot open /nowhere/x.csv: No such file or directory; check the path");
     CHECK_INT(sw_file_write("/nowhere/x.csv", "x", 1, &err), SW_E_NOT_FOUND);
-    CHECK_STR(err.message, "cannot write /nowhere/x.csv: No such file or directory");
+    CHECK_STR(err.message, "cannot write /nowhere/x.csv: No such file or directory; check the path");
     CHECK_INT(sw_file_read("/proc", &text, &err), SW_E_IO);
     CHECK_STR(err.message, "cannot read /proc: Is a directory");
     sw_names names = {0};
     CHECK_INT(sw_dir_list("/nowhere", false, &names, &err), SW_E_NOT_FOUND);
-    CHECK_STR(err.message, "cannot list the folder /nowhere: No such file or directory");
+    CHECK_STR(err.message, "cannot list the folder /nowhere: No such file or directory; check the path");
     sw_buf_free(&text);
 }
 
@@ -132,7 +132,7 @@ TEST(an_unwritable_folder_says_so)
     sw_status status = sw_file_write(file, "x", 1, &err);
     if (root) CHECK_INT(seteuid(0), 0);
     chmod(dir, 0755);
-    expected = sw_asprintf("cannot write %s: Permission denied", file);
+    expected = sw_asprintf("cannot write %s: Permission denied; change its permissions or choose another place", file);
     CHECK_INT(status, SW_E_IO);
     CHECK_STR(err.message, expected);
 }

@@ -61,7 +61,7 @@ TEST(csv_errors_name_the_line)
     CHECK_INT(sw_csv_parse("a\0b", 3, "t.csv", true, &t, &err), SW_E_FORMAT);
     CHECK_STR(err.message, "t.csv is not a text table: it contains a zero byte (a spreadsheet file? save it as CSV)");
     CHECK_INT(sw_csv_read("/nowhere.csv", true, &t, &err), SW_E_NOT_FOUND);
-    CHECK_STR(err.message, "cannot open /nowhere.csv: No such file or directory");
+    CHECK_STR(err.message, "cannot open /nowhere.csv: No such file or directory; check the path");
     CHECK(!t);
 }
 
