@@ -25,6 +25,19 @@ static const char *leaf(const char *name)
     return dot ? dot + 1 : name;
 }
 
+/* "trian": a section mistyped by a letter or two. */
+static const char *nearest_section(const char *name)
+{
+    enum { MAX_SECTIONS = 64 };
+    const char *names[MAX_SECTIONS] = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < sw_config_key_count && count < MAX_SECTIONS; i++) {
+        if (sw_config_keys[i].section) names[count++] = sw_config_keys[i].section;
+    }
+    const char *near = strchr(name, '.') ? NULL : sw_nearest_name(name, names, count);
+    return near && sw_edit_distance(name, near) <= 2 ? near : NULL;
+}
+
 /* A name mistyped by a letter or two, else a key of another section with the same last part, else the nearest name as a
  * whole, else the nearest last part. */
 static const char *nearest_key(const char *name)
@@ -52,7 +65,8 @@ static const char *nearest_key(const char *name)
 
 sw_status sw_config_unknown(const char *name, const sw_config_place *place, sw_error *err)
 {
-    const char *near = nearest_key(name);
+    const char *near = nearest_section(name);
+    if (!near) near = nearest_key(name);
     if (near) return sw_config_complain(place, err, "unknown key '%s'; the nearest is '%s'", name, near);
     return sw_config_complain(place, err, "unknown key '%s'; 'slidewise help config' lists all keys", name);
 }

@@ -92,7 +92,9 @@ TEST(unknown_keys)
               "config.yaml:2: unknown key 'train.crop_scale'; the nearest is 'augment.crop_scale'");
     CHECK_STR(refusal("lr: 0.5\n", NULL), "config.yaml:1: unknown key 'lr'; the nearest is 'train.lr'");
     CHECK_STR(refusal("trian:\n  lr: 0.5\n", NULL),
-              "config.yaml:1: unknown key 'trian'; 'slidewise help config' lists all keys");
+              "config.yaml:1: unknown key 'trian'; the nearest is 'train'");
+    CHECK_STR(refusal("zzzzzzzz:\n  lr: 0.5\n", NULL),
+              "config.yaml:1: unknown key 'zzzzzzzz'; 'slidewise help config' lists all keys");
     CHECK_STR(refusal("data:\n  columns:\n    labels: x\n", NULL),
               "config.yaml:3: unknown key 'data.columns.labels'; the nearest is 'data.columns.label'");
     CHECK_STR(refusal("", "train.epoch=3"), "--set: unknown key 'train.epoch'; the nearest is 'train.epochs'");
