@@ -6,7 +6,6 @@
 
 #include "base/text.h"
 #include "cli.h"
-#include "config/config.h"
 #include "table.h"
 
 static const cli_command *const commands[] = {
@@ -58,10 +57,6 @@ static int help(const char *verb)
         return print_text(&text);
     }
     const cli_command *command = cli_find_command(verb);
-    if (!command && strcmp(verb, "config") == 0) { /* messages about configurations name this page */
-        sw_config_markdown(&text);
-        return print_text(&text);
-    }
     if (!command) return unknown_verb(verb);
     cli_help_verb(&text, command);
     return print_text(&text);

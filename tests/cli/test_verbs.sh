@@ -13,10 +13,6 @@ check "and shows the verbs" grep -q '^  doctor ' "$T/out"
 run "$SLIDEWISE" help
 expect_status "help succeeds" 0
 
-run "$SLIDEWISE" help config
-expect_status "help config succeeds" 0
-check "and lists the keys of a configuration" grep -q 'train.epochs' "$T/out"
-
 # The table is the truth: every verb in it is listed, documented and completed.
 sed -n 's/^CLI_COMMAND(\(.*\))$/\1/p' "$SLIDEWISE_SOURCE/cli/commands.def" >"$T/verbs"
 "$SLIDEWISE" man >"$T/man"
