@@ -296,6 +296,18 @@ TEST(json_is_json_and_markdown_has_every_section)
     CHECK(strstr(page.data, "| `train.lr` | number | `0.0002` | above 0, at most 100 | learning rate |\n") != NULL);
 }
 
+TEST(the_reference_page_is_up_to_date)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf page = {0}, file = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_source(), "../docs/config.md");
+    sw_config_markdown(&page);
+    CHECK_OK(sw_buf_status(&page, &err));
+    CHECK_OK(sw_file_read(path, &file, &err));
+    if (file.size != page.size || memcmp(file.data, page.data, page.size) != 0) {
+        sw_test_fail(__FILE__, __LINE__, "docs/config.md is out of date: slidewise help config > docs/config.md");
+    }
+}
+
 TEST(no_memory_is_an_error_and_leaks_nothing)
 {
     const char *yaml = "task: {classes: [a, b]}\nrun: {out: x}\n";

@@ -311,6 +311,16 @@ TEST(rare_classes_are_never_all_taken_away)
     CHECK_INT(sw_dataset_class_counts(ds, SW_SPLIT_TRAIN)[2], 1);
 }
 
+TEST(a_case_with_two_labels_counts_as_the_rarer)
+{
+    SW_CLEANUP(sw_dataset_free_ptr) sw_dataset *ds = NULL;
+    CHECK_OK(load("case,slide,label\na,a,x\nb,b,x\nc,c,x\nd,d,x\ne,e,x\nf,f,x\ng,g,y\nm,m1,x\nm,m2,y\n",
+                  "data.split.test=0.05|data.split.val=0", NULL, &ds));
+    CHECK_INT(ds->cases[SW_SPLIT_TEST], 2); /* one of the six of x, and g or m */
+    CHECK(bag_named(ds, "g")->split != bag_named(ds, "m1")->split);
+    CHECK(bag_named(ds, "m2")->split == bag_named(ds, "m1")->split);
+}
+
 TEST(folds)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
