@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a checkpoint says besides its tensors: enough to predict new slides from the file alone. Kept as the safetensors
+ * metadata keys "slidewise.model" and "slidewise.use". */
+#ifndef SW_INFER_CHECKPOINT_H
+#define SW_INFER_CHECKPOINT_H
+
+#include "config/config.h"
+#include "model/model_io.h"
+#include "slidewise/tile.h"
+
+typedef struct sw_model_use {
+    int n_classes;
+    char **class_name;              /* [n_classes] owned */
+    sw_tile_settings tiling;        /* how the training slides were tiled; all scales */
+    double eval_mpp_um;             /* the scale that evaluation uses */
+    int crop_px;                    /* side the encoder sees */
+    sw_channel_order channel_order;
+    int64_t chunk_patches;          /* eval.chunk_patches of the run */
+    char *backend;                  /* run.backend, owned */
+} sw_model_use;
+void sw_model_use_free(sw_model_use *use); /* clears it */
+
+/* JSON text, owned by the caller. */
+sw_status sw_model_use_json(const sw_model_use *use, char **text, sw_error *err) SW_MUST_CHECK;
+/* *out is overwritten; empty on failure. */
+sw_status sw_model_use_parse(const char *text, const char *name_for_errors, sw_model_use *out, sw_error *err)
+    SW_MUST_CHECK;
+
+/* Adds model, names and use to a writer: a whole checkpoint of one model, without training state. */
+sw_status sw_checkpoint_put(const sw_model *model, const sw_model_use *use, int64_t steps, sw_weights_writer *writer,
+                            sw_error *err) SW_MUST_CHECK;
+/* Builds the model of a checkpoint on `be` and loads it; *use is overwritten and owned by the caller. */
+sw_status sw_checkpoint_open(sw_backend *be, const char *path, sw_model **model, sw_model_use *use, sw_error *err)
+    SW_MUST_CHECK;
+/* Only the use: which backend, which chunk. */
+sw_status sw_checkpoint_peek(const char *path, sw_model_use *use, sw_error *err) SW_MUST_CHECK;
+
+#endif
