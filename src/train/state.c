@@ -38,7 +38,7 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
         const char *key;
         int64_t value;
     } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
-                {"stale", s->stale}, {"log_bytes", s->log_bytes}};
+                {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
         sw_json_key(&w, ints[i].key);
         sw_json_int(&w, ints[i].value);
@@ -75,6 +75,7 @@ sw_status sw_train_state_read(const char *text, const char *name, sw_train_state
         .epoch = (int)sw_json_integer(sw_json_get(root, "epoch"), 0),
         .epoch_step = sw_json_integer(sw_json_get(root, "epoch_step"), 0),
         .steps = sw_json_integer(sw_json_get(root, "steps"), 0),
+        .updates = sw_json_integer(sw_json_get(root, "updates"), 0),
         .stale = (int)sw_json_integer(sw_json_get(root, "stale"), 0),
         .log_bytes = sw_json_integer(sw_json_get(root, "log_bytes"), 0),
         .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),

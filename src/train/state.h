@@ -16,6 +16,7 @@ typedef struct sw_train_state {
     int epoch;          /* 0-based epoch in progress */
     int64_t epoch_step; /* steps done in it */
     int64_t steps;      /* steps done in all */
+    int64_t updates;    /* optimiser updates done in all: fewer with accumulation */
     double loss_sum, seconds; /* of the epoch in progress */
     sw_best best[2];    /* main, EMA */
     int stale;          /* validations since the last improvement */

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening a run: configuration, store, labels, model, optimiser, and the run directory. */
+#include <math.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "train/trainer.h"
+
+static sw_status load_config(sw_trainer *t, sw_error *err)
+{
+    const sw_train_options *o = t->options;
+    SW_TRY(sw_config_load(o->config_path, o->sets, o->n_sets, &t->config, err));
+    const sw_config *c = &t->config;
+    if (!*c->data.store)
+        return sw_error_set(err, SW_E_INVALID, "data.store is not set; tile the slides (slidewise tile SLIDES --store DIR) "
+                                               "and name the store");
+    if (!*c->data.labels)
+        return sw_error_set(err, SW_E_INVALID, "data.labels is not set; name the CSV with the slides' labels");
+    if (!*c->run.out) return sw_error_set(err, SW_E_INVALID, "run.out is not set; name the directory the run writes into");
+    if (c->run.precision != SW_CFG_FP32)
+        return sw_error_set(err, SW_E_UNSUPPORTED, "run.precision: this version computes in fp32; leave it at fp32");
+    return SW_OK;
+}
+
+/* Makes RUN and RUN/checkpoints; refuses to overwrite a run unless it is resumed. */
+static sw_status open_run_dir(sw_trainer *t, sw_error *err)
+{
+    const char *out = t->config.run.out;
+    t->checkpoints = sw_path_join(out, "checkpoints");
+    t->last = t->checkpoints ? sw_path_join(t->checkpoints, "last.safetensors") : NULL;
+    if (!t->last) return sw_nomem(err);
+    SW_TRY(sw_mkdir_p(t->checkpoints, err));
+    if (!t->options->resume && sw_path_exists(t->last))
+        return sw_error_set(err, SW_E_INVALID,
+                            "%s: holds a run already; go on with it (--resume) or choose another run.out", out);
+    return SW_OK;
+}
+
+static sw_status load_data(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    SW_TRY(sw_store_open(c->data.store, &t->store, err));
+    sw_dataset_slides slides = {.store = t->store};
+    SW_TRY(sw_dataset_load(c, &slides, true, t->sink, &t->dataset, err));
+    SW_TRY(sw_bag_scales_resolve(c, t->store, t->dataset, &t->scales, err));
+    t->task = sw_task_get(c->task.type);
+    const char *metric = NULL;
+    SW_TRY(sw_task_metric(t->task, t->dataset->n_classes, c->train.metric, &metric, err));
+    t->metric = sw_metric_find(metric);
+    if (t->metric < 0) return sw_error_set(err, SW_E_INTERNAL, "the task's metric '%s' is unknown to evaluation", metric);
+    return SW_OK;
+}
+
+static sw_model_options model_options(const sw_trainer *t)
+{
+    const sw_config *c = &t->config;
+    sw_model_options o = sw_model_options_default();
+    o.encoder = c->encoder.name;
+    o.frozen = c->encoder.frozen;
+    o.aggregator = c->aggregator.name;
+    o.seed = (uint64_t)c->run.seed;
+    o.mil.inner_dim = (int)c->aggregator.inner_dim;
+    o.mil.heads = (int)c->aggregator.heads;
+    o.mil.classes = t->task->outputs(t->dataset->n_classes);
+    o.mil.dropout = c->aggregator.dropout;
+    o.mil.act = c->aggregator.act == SW_CFG_ACT_GELU   ? SW_ACT_GELU
+                : c->aggregator.act == SW_CFG_ACT_RELU ? SW_ACT_RELU
+                                                       : SW_ACT_NONE;
+    o.mil.norm = c->aggregator.norm == SW_CFG_NORM_LN ? SW_MIL_NORM_LAYER : SW_MIL_NORM_NONE;
+    o.mil.bias = c->aggregator.bias;
+    o.mil.attn_bias = c->aggregator.attn_bias;
+    o.mil.attn_plus = c->aggregator.attn_plus == SW_CFG_PLUS_LEARNABLE ? SW_PLUS_LEARNABLE
+                      : c->aggregator.attn_plus == SW_CFG_PLUS_FIXED   ? SW_PLUS_FIXED
+                                                                       : SW_PLUS_OFF;
+    o.mil.alpha = c->aggregator.alpha;
+    o.mil.ffn = c->aggregator.ffn;
+    o.mil.attn_hidden = c->aggregator.attn_hidden;
+    o.mil.embed_new = c->aggregator.embed_new;
+    o.mil.hidden = (int)c->aggregator.hidden;
+    return o;
+}
+
+static sw_status make_model(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    sw_backend_options bo = {.threads = (int)c->run.threads};
+    sw_model_options mo = model_options(t);
+    SW_TRY(sw_backend_new(c->run.backend, &bo, &t->be, err));
+    SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
+    if (*c->encoder.weights) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
+    SW_TRY(sw_model_zero_grad(t->model, err));
+    if (c->train.ema > 0.0) SW_TRY(sw_model_twin(t->model, &t->ema, err));
+    sw_optim_options oo = sw_optim_options_default();
+    oo.kind = c->train.optimizer == SW_CFG_ADAM ? SW_OPTIM_ADAM : SW_OPTIM_ADAMW;
+    oo.weight_decay = c->train.weight_decay;
+    oo.clip_norm = c->train.clip;
+    oo.skip_group = c->encoder.frozen ? "encoder" : NULL;
+    SW_TRY(sw_optim_new(t->be, sw_model_slab(t->model), &oo, &t->optim, err));
+    t->schedule = (sw_schedule){.kind = c->train.schedule == SW_CFG_COSINE ? SW_SCHEDULE_COSINE
+                                        : c->train.schedule == SW_CFG_STEP ? SW_SCHEDULE_STEP
+                                                                           : SW_SCHEDULE_CONST,
+                                .lr = c->train.lr,
+                                .min_lr = c->train.min_lr,
+                                .warmup_lr = c->train.warmup_lr,
+                                .epochs = (int)c->train.epochs,
+                                .warmup_epochs = (int)c->train.warmup_epochs};
+    return SW_OK;
+}
+
+static sw_status describe_use(sw_trainer *t, sw_error *err)
+{
+    const sw_dataset *d = t->dataset;
+    sw_model_use *u = &t->use;
+    SW_TRY(sw_tile_settings_of(t->store, &u->tiling, err));
+    u->class_name = sw_calloc((size_t)d->n_classes, sizeof *u->class_name);
+    u->backend = sw_strdup(t->config.run.backend);
+    if (!u->class_name || !u->backend) return sw_nomem(err);
+    for (; u->n_classes < d->n_classes; u->n_classes++) {
+        u->class_name[u->n_classes] = sw_strdup(d->class_name[u->n_classes]);
+        if (!u->class_name[u->n_classes]) return sw_nomem(err);
+    }
+    u->eval_mpp_um = t->scales.mpp_um[t->scales.eval];
+    u->crop_px = (int)t->config.augment.crop_px;
+    u->channel_order = t->config.encoder.channel_order;
+    u->chunk_patches = t->config.eval.chunk_patches;
+    return SW_OK;
+}
+
+static sw_status make_loader(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    sw_loader_options lo = sw_loader_options_of(c);
+    int workers = c->run.workers > 0 ? (int)c->run.workers : sw_cpu_count();
+    SW_TRY(sw_pool_new(workers, &t->pool, err));
+    return sw_loader_new(t->store, t->dataset, SW_SPLIT_TRAIN, &t->scales, &lo, t->pool, &t->loader, err);
+}
+
+static sw_status write_description(sw_trainer *t, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf json = {0};
+    sw_json_writer w;
+    SW_AUTOFREE char *config = sw_path_join(t->config.run.out, "config.yaml");
+    SW_AUTOFREE char *dataset = sw_path_join(t->config.run.out, "dataset.json");
+    if (!config || !dataset) return sw_nomem(err);
+    SW_TRY(sw_config_write_yaml(&t->config, config, err));
+    sw_json_begin(&w, &json, 2);
+    sw_dataset_json(t->dataset, &w);
+    sw_buf_puts(&json, "\n");
+    SW_TRY(sw_buf_status(&json, err));
+    return sw_file_write(dataset, json.data, json.size, err);
+}
+
+/* What the result depends on: the configuration and the table. */
+static uint64_t run_hash(const sw_trainer *t)
+{
+    uint64_t parts[2] = {sw_config_hash(&t->config), sw_dataset_hash(t->dataset)};
+    return sw_hash64(parts, sizeof parts);
+}
+
+sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_error *err)
+{
+    *t = (sw_trainer){.options = options, .sink = options->sink, .saved_ns = sw_now_ns()};
+    SW_TRY(load_config(t, err));
+    SW_TRY(load_data(t, err));
+    SW_TRY(open_run_dir(t, err));
+    SW_TRY(make_model(t, err));
+    SW_TRY(describe_use(t, err));
+    SW_TRY(make_loader(t, err));
+    t->state = sw_train_state_start(run_hash(t));
+    bool resumed = options->resume && sw_path_exists(t->last);
+    if (resumed) SW_TRY(sw_trainer_resume(t, err));
+    SW_TRY(write_description(t, err));
+    SW_AUTOFREE char *log = sw_path_join(t->config.run.out, "log.jsonl");
+    if (!log) return sw_nomem(err);
+    SW_TRY(sw_runlog_open(log, t->state.log_bytes, &t->log, err));
+    return t->state.finished ? SW_OK : sw_trainer_log_start(t, resumed, err);
+}
+
+void sw_trainer_close(sw_trainer *t)
+{
+    sw_runlog_close(t->log);
+    sw_loader_free(t->loader);
+    sw_pool_free(t->pool);
+    sw_optim_free(t->optim);
+    sw_model_free(t->ema);
+    sw_model_free(t->model);
+    sw_backend_free(t->be);
+    sw_model_use_free(&t->use);
+    sw_dataset_free(t->dataset);
+    sw_store_close(&t->store);
+    sw_free(t->checkpoints);
+    sw_free(t->last);
+    sw_config_free(&t->config);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The training loop. Everything random comes from counters, so a checkpoint is weights, moments and a few numbers. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "train/step.h"
+#include "train/trainer.h"
+
+sw_train_options sw_train_options_default(void)
+{
+    return (sw_train_options){0};
+}
+
+/* What one call does besides the state that checkpoints keep. */
+typedef struct loop {
+    sw_trainer *t;
+    int64_t steps_now;   /* steps of this call */
+    int64_t patches;     /* of the epoch, in this call */
+    int64_t waited_ns, begun_ns;
+    double grad_norm;    /* of the last update */
+    bool cancelled;
+} loop;
+
+static bool must_stop(const loop *l)
+{
+    int64_t limit = l->t->options->stop_after_steps;
+    return sw_log_cancelled(l->t->sink) || (limit > 0 && l->steps_now >= limit);
+}
+
+/* --- one step */
+
+static sw_status update(loop *l, int64_t in_window, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    double lr = sw_schedule_lr(&t->schedule, t->state.epoch);
+    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / (double)in_window, &l->grad_norm, err));
+    t->state.updates = sw_optim_steps(t->optim);
+    return SW_OK;
+}
+
+/* Steps since the last update when the epoch stands at `done` steps. */
+static int64_t window(const sw_trainer *t, int64_t done)
+{
+    int64_t k = t->config.train.accumulate, rest = done % k;
+    return rest == 0 ? k : rest;
+}
+
+static bool ends_window(const sw_trainer *t, int64_t done)
+{
+    return done % t->config.train.accumulate == 0 || done == sw_loader_steps(t->loader);
+}
+
+static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    double loss = 0.0;
+    sw_step_options so = {.task = t->task,
+                          .chunk_patches = t->config.train.chunk_patches,
+                          .seed = (uint64_t)t->config.run.seed,
+                          .step = (uint32_t)t->state.steps};
+    SW_TRY(sw_train_step(t->model, batch, &so, &loss, err));
+    if (!isfinite(loss))
+        return sw_error_set(err, SW_E_INVALID, "the loss is not finite at step %lld; lower train.lr (now %g)",
+                            (long long)t->state.steps + 1, t->config.train.lr);
+    int64_t done = t->state.epoch_step + 1;
+    if (ends_window(t, done)) SW_TRY(update(l, window(t, done), err));
+    if (t->ema) SW_TRY(sw_model_lerp(t->ema, t->model, 1.0 - t->config.train.ema, err));
+    t->state.loss_sum += loss;
+    t->state.epoch_step = done;
+    t->state.steps++;
+    l->steps_now++;
+    l->patches += batch->n_bags * batch->bag_patches;
+    l->waited_ns += batch->waited_ns;
+    return SW_OK;
+}
+
+static void show(const loop *l, sw_meter *meter, const sw_batch *batch)
+{
+    char detail[64];
+    const sw_train_state *s = &l->t->state;
+    int64_t elapsed = sw_now_ns() - l->begun_ns;
+    const char *limit = l->waited_ns > elapsed / 4 ? sw_batch_timing_limit(&batch->timing) : "computing";
+    snprintf(detail, sizeof detail, "loss %.4f", s->loss_sum / (double)s->epoch_step);
+    sw_meter_tick(meter, s->epoch_step, (double)l->patches, limit, detail);
+}
+
+/* A checkpoint inside an epoch, where the clock asks for one and no gradient waits for its update. */
+static sw_status maybe_save(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    double minutes = (double)(sw_now_ns() - t->saved_ns) * 1e-9 / 60.0;
+    if (t->config.train.checkpoint_minutes <= 0.0 || minutes < t->config.train.checkpoint_minutes) return SW_OK;
+    if (!ends_window(t, t->state.epoch_step)) return SW_OK;
+    return sw_trainer_save(t, err);
+}
+
+/* The steps of an epoch, from where the state stands. */
+static sw_status run_steps(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    char job[64];
+    sw_meter meter;
+    int64_t steps = sw_loader_steps(t->loader);
+    snprintf(job, sizeof job, "train epoch %d/%lld", t->state.epoch + 1, (long long)t->config.train.epochs);
+    SW_TRY(sw_loader_begin(t->loader, (uint32_t)t->state.epoch, t->state.epoch_step, err));
+    sw_meter_start(&meter, t->sink, job, "steps", steps);
+    meter.p.rate_unit = "patches";
+    while (t->state.epoch_step < steps) {
+        sw_batch *batch = NULL;
+        SW_TRY(sw_loader_next(t->loader, &batch, err));
+        if (!batch) return sw_error_set(err, SW_E_INTERNAL, "the loader ended %lld steps early",
+                                        (long long)(steps - t->state.epoch_step));
+        sw_status status = step(l, batch, err);
+        if (status == SW_OK) show(l, &meter, batch);
+        sw_batch_free(batch);
+        SW_TRY(status);
+        if (must_stop(l) && ends_window(t, t->state.epoch_step)) {
+            l->cancelled = true;
+            return SW_OK;
+        }
+        SW_TRY(maybe_save(l, err));
+    }
+    return SW_OK;
+}
+
+/* --- the end of an epoch */
+
+static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *err)
+{
+    char job[64];
+    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    sw_metric_options mo = sw_metric_options_default();
+    snprintf(job, sizeof job, "validate epoch %d%s", t->state.epoch + 1, view == SW_EMA ? " (moving average)" : "");
+    SW_TRY(sw_trainer_predict(t, view == SW_EMA ? t->ema : t->model, SW_SPLIT_VAL, job, &p, &v->loss, err));
+    SW_TRY(sw_metrics_compute(p.count, p.n_classes, p.probability, p.label, p.predicted, &mo, v->metric, err));
+    v->done = true;
+    return SW_OK;
+}
+
+/* Validates the views that are kept and writes those that are better than before. Without a validation set the last
+ * epoch is the one to keep. */
+static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
+{
+    bool has_val = t->dataset->bags[SW_SPLIT_VAL] > 0;
+    for (int view = 0; view < SW_VIEWS; view++) {
+        sw_best *best = &t->state.best[view];
+        if (!sw_trainer_selects(t, view)) continue;
+        if (has_val) SW_TRY(validate(t, view, &r->view[view], err));
+        double value = has_val ? r->view[view].metric[t->metric] : NAN;
+        bool better = !has_val || best->epoch == 0 || value > best->metric || (isnan(best->metric) && !isnan(value));
+        if (view == sw_trainer_primary(t) && has_val)
+            /* a tie resets the counter as the reference does, but does not move the checkpoint */
+            t->state.stale = best->epoch == 0 || !(value < best->metric) ? 0 : t->state.stale + 1;
+        if (!better) continue;
+        *best = (sw_best){t->state.epoch + 1, value};
+        r->best[view] = true;
+        SW_TRY(sw_trainer_save_best(t, view, err));
+    }
+    return SW_OK;
+}
+
+static void describe(const sw_trainer *t, const sw_epoch_record *r)
+{
+    const sw_validation *v = &r->view[sw_trainer_primary(t)];
+    if (!v->done) {
+        sw_log_info(t->sink, "epoch %d: loss %.4f, %.0f patches/s", r->epoch, r->train_loss, r->patches_per_second);
+        return;
+    }
+    sw_log_info(t->sink, "epoch %d: loss %.4f, val loss %.4f, val %s %.4f%s, %.0f patches/s", r->epoch, r->train_loss, v->loss,
+                sw_metric_title((sw_metric_id)t->metric), v->metric[t->metric], r->best[sw_trainer_primary(t)] ? " (best)" : "",
+                r->patches_per_second);
+}
+
+static bool stops_early(const sw_trainer *t)
+{
+    int64_t patience = t->config.train.early_stop.patience;
+    return patience > 0 && t->state.stale >= patience && t->state.epoch > t->config.train.early_stop.min_epoch;
+}
+
+/* Commit order: best, log line, then the checkpoint that moves the state on. A kill in between repeats the epoch's end,
+ * and the log is cut back to what the checkpoint knows. */
+static sw_status end_epoch(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    double seconds = (double)(sw_now_ns() - l->begun_ns) * 1e-9;
+    t->state.seconds += seconds;
+    sw_epoch_record r = {.epoch = t->state.epoch + 1,
+                         .train_loss = t->state.loss_sum / (double)t->state.epoch_step,
+                         .lr = sw_schedule_lr(&t->schedule, t->state.epoch),
+                         .grad_norm = l->grad_norm,
+                         .seconds = t->state.seconds,
+                         .patches_per_second = seconds > 0.0 ? (double)l->patches / seconds : NAN};
+    SW_TRY(select_best(t, &r, err));
+    SW_TRY(sw_trainer_log_epoch(t, &r, err));
+    describe(t, &r);
+    t->state.epoch++;
+    t->state.epoch_step = 0;
+    t->state.loss_sum = t->state.seconds = 0.0;
+    t->state.stopped_early = stops_early(t);
+    return sw_trainer_save(t, err);
+}
+
+static sw_status run_epochs(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    while (t->state.epoch < t->config.train.epochs && !t->state.stopped_early && !l->cancelled) {
+        l->patches = l->waited_ns = 0;
+        l->begun_ns = sw_now_ns();
+        SW_TRY(run_steps(l, err));
+        bool whole = t->state.epoch_step == sw_loader_steps(t->loader);
+        if (!whole) t->state.seconds += (double)(sw_now_ns() - l->begun_ns) * 1e-9;
+        SW_TRY(whole ? end_epoch(l, err) : sw_trainer_save(t, err));
+    }
+    return SW_OK;
+}
+
+/* --- the whole */
+
+static void report(const loop *l, int64_t start_ns, sw_train_result *result)
+{
+    const sw_trainer *t = l->t;
+    const sw_best *best = &t->state.best[sw_trainer_primary(t)];
+    *result = (sw_train_result){.epochs = t->state.epoch,
+                                .steps = t->state.steps,
+                                .best_epoch = best->epoch,
+                                .best_metric = best->metric,
+                                .seconds = (double)(sw_now_ns() - start_ns) * 1e-9,
+                                .stopped_early = t->state.stopped_early,
+                                .cancelled = l->cancelled};
+    snprintf(result->run_dir, sizeof result->run_dir, "%s", t->config.run.out);
+    snprintf(result->metric, sizeof result->metric, "%s", sw_metric_title((sw_metric_id)t->metric));
+}
+
+static sw_status train(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    if (t->state.finished) return SW_OK;
+    SW_TRY(run_epochs(l, err));
+    if (l->cancelled) return SW_OK;
+    SW_TRY(sw_trainer_finish(t, err));
+    SW_TRY(sw_trainer_log_stop(t, t->state.stopped_early ? "stopped early" : "all epochs done", err));
+    t->state.finished = true;
+    return sw_trainer_save(t, err);
+}
+
+sw_status sw_train(const sw_train_options *options, sw_train_result *result, sw_error *err)
+{
+    sw_trainer t;
+    int64_t start_ns = sw_now_ns();
+    sw_status status = sw_trainer_open(&t, options, err);
+    loop l = {.t = &t};
+    if (status == SW_OK) status = train(&l, err);
+    if (status == SW_OK) report(&l, start_ns, result);
+    sw_trainer_close(&t);
+    return status;
+}

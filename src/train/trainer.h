@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of a training run; train.c is the order in which they work. */
+#ifndef SW_TRAIN_TRAINER_H
+#define SW_TRAIN_TRAINER_H
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "batch/batch.h"
+#include "infer/checkpoint.h"
+#include "model/model.h"
+#include "optim/optim.h"
+#include "slidewise/eval.h"
+#include "slidewise/train.h"
+#include "task/task.h"
+#include "train/runlog.h"
+#include "train/state.h"
+
+enum { SW_MAIN, SW_EMA, SW_VIEWS }; /* the trained model, and its moving average */
+
+typedef struct sw_trainer {
+    const sw_train_options *options;
+    const sw_sink *sink;
+    sw_config config;
+    char *checkpoints; /* RUN/checkpoints */
+    char *last;        /* RUN/checkpoints/last.safetensors */
+    sw_store *store;
+    sw_dataset *dataset;
+    sw_bag_scales scales;
+    const sw_task *task;
+    int metric;        /* sw_metric_id that selects */
+    sw_pool *pool;
+    sw_loader *loader;
+    sw_backend *be;
+    sw_model *model, *ema; /* ema NULL: off */
+    sw_model_use use;
+    sw_optim *optim;
+    sw_schedule schedule;
+    sw_train_state state;
+    sw_runlog *log;
+    int64_t saved_ns;  /* when the last checkpoint was written */
+} sw_trainer;
+
+/* --- setup.c: everything up to the first step. Free with sw_trainer_close, also after a failure. */
+sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_error *err) SW_MUST_CHECK;
+void sw_trainer_close(sw_trainer *t);
+
+/* --- save.c */
+sw_status sw_trainer_save(sw_trainer *t, sw_error *err) SW_MUST_CHECK;   /* last.safetensors, with all state */
+sw_status sw_trainer_resume(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* from last.safetensors */
+/* best.safetensors, best_ema.safetensors: a model alone. */
+sw_status sw_trainer_save_best(sw_trainer *t, int view, sw_error *err) SW_MUST_CHECK;
+char *sw_trainer_best_path(const sw_trainer *t, int view); /* owned; NULL: no memory */
+bool sw_trainer_selects(const sw_trainer *t, int view);    /* is this view validated and kept? */
+int sw_trainer_primary(const sw_trainer *t);               /* the view that early stopping watches */
+
+/* --- validate.c */
+/* All bags of a split through `model`: predictions (owned by the caller) and the mean cross-entropy. */
+sw_status sw_trainer_predict(sw_trainer *t, sw_model *model, sw_split split, const char *job, sw_predictions *out,
+                             double *loss, sw_error *err) SW_MUST_CHECK;
+/* At the end: predictions_<split>.csv and metrics_<split>.json of val and test with the selected checkpoint. */
+sw_status sw_trainer_finish(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
+
+/* --- events.c: lines of log.jsonl */
+typedef struct sw_validation {
+    bool done;
+    double loss;
+    double metric[SW_METRIC_COUNT];
+} sw_validation;
+typedef struct sw_epoch_record {
+    int epoch; /* 1-based */
+    double train_loss, lr, seconds, patches_per_second, grad_norm;
+    sw_validation view[SW_VIEWS];
+    bool best[SW_VIEWS];
+} sw_epoch_record;
+sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err) SW_MUST_CHECK;
+sw_status sw_trainer_log_epoch(sw_trainer *t, const sw_epoch_record *record, sw_error *err) SW_MUST_CHECK;
+sw_status sw_trainer_log_stop(sw_trainer *t, const char *reason, sw_error *err) SW_MUST_CHECK;
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Validation and the final evaluation: all patches of each slide, in chunks. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "infer/infer.h"
+#include "train/trainer.h"
+
+static int64_t count_patches(const sw_trainer *t, const int64_t *index, int64_t n)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t slide = t->dataset->bag[index[i]].store_slide;
+        int scale = sw_store_scale_find(t->store, slide, t->use.eval_mpp_um);
+        if (scale >= 0) total += sw_store_scale_get(t->store, slide, scale)->n_patches;
+    }
+    return total;
+}
+
+static sw_status predict_bag(sw_trainer *t, sw_model *model, const sw_bag *bag, sw_meter *meter, int64_t *done,
+                             sw_bag_result *out, sw_error *err)
+{
+    sw_patch_source *source = NULL;
+    int scale = sw_store_scale_find(t->store, bag->store_slide, t->use.eval_mpp_um);
+    if (scale < 0)
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: slide %s has no patches at %g um per pixel; tile it at that resolution",
+                            sw_store_path(t->store), bag->slide_id, t->use.eval_mpp_um);
+    SW_TRY(sw_patch_source_store(t->store, bag->store_slide, scale, &source, err));
+    sw_infer_options o = {.chunk_patches = t->use.chunk_patches,
+                          .crop_px = t->use.crop_px,
+                          .channel_order = t->use.channel_order,
+                          .ahead = 2,
+                          .pool = t->pool,
+                          .meter = meter,
+                          .meter_base = *done};
+    sw_status status = sw_infer_bag(model, source, &o, out, err);
+    if (status == SW_OK) *done += out->n_patches;
+    sw_patch_source_free(source);
+    return status;
+}
+
+static sw_status predict_all(sw_trainer *t, sw_model *model, const int64_t *index, int64_t n, const char *job,
+                             sw_predictions *out, double *loss, sw_error *err)
+{
+    sw_meter meter;
+    int64_t done = 0;
+    double sum = 0.0;
+    SW_TRY(sw_predictions_begin(out, t->use.n_classes, (const char *const *)t->use.class_name, err));
+    sw_meter_start(&meter, t->sink, job, "patches", count_patches(t, index, n));
+    for (int64_t i = 0; i < n; i++) {
+        const sw_bag *bag = &t->dataset->bag[index[i]];
+        sw_bag_result r = {0};
+        SW_TRY(predict_bag(t, model, bag, &meter, &done, &r, err));
+        sw_status status =
+            sw_predictions_add(out, bag->slide_id, bag->case_id, bag->label, r.predicted, r.probability, err);
+        sum -= log(fmax(r.probability[bag->label], 1e-300));
+        sw_bag_result_free(&r);
+        SW_TRY(status);
+    }
+    *loss = n > 0 ? sum / (double)n : NAN;
+    return SW_OK;
+}
+
+sw_status sw_trainer_predict(sw_trainer *t, sw_model *model, sw_split split, const char *job, sw_predictions *out,
+                             double *loss, sw_error *err)
+{
+    SW_AUTOFREE int64_t *index = NULL;
+    *out = (sw_predictions){0};
+    SW_TRY(sw_dataset_select(t->dataset, split, &index, err));
+    sw_status status = predict_all(t, model, index, t->dataset->bags[split], job, out, loss, err);
+    if (status != SW_OK) sw_predictions_free(out);
+    return status;
+}
+
+static sw_status finish_split(sw_trainer *t, sw_model *model, sw_split split, sw_error *err)
+{
+    char job[64];
+    double loss = 0.0;
+    sw_eval_options eo = sw_eval_options_default();
+    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    const char *name = sw_split_name(split);
+    SW_AUTOFREE char *path = sw_asprintf("%s/predictions_%s.csv", t->config.run.out, name);
+    if (!path) return sw_nomem(err);
+    snprintf(job, sizeof job, "evaluate %s", name);
+    SW_TRY(sw_trainer_predict(t, model, split, job, &p, &loss, err));
+    SW_TRY(sw_predictions_write(&p, path, err));
+    eo.resamples = t->config.eval.bootstrap;
+    return sw_eval_run(t->config.run.out, name, &eo, NULL, err);
+}
+
+sw_status sw_trainer_finish(sw_trainer *t, sw_error *err)
+{
+    static const sw_split splits[] = {SW_SPLIT_VAL, SW_SPLIT_TEST};
+    SW_AUTOFREE char *best = sw_trainer_best_path(t, sw_trainer_primary(t));
+    sw_model_use use = {0};
+    sw_model *model = NULL;
+    if (!best) return sw_nomem(err);
+    SW_TRY(sw_checkpoint_open(t->be, best, &model, &use, err));
+    sw_status status = SW_OK;
+    for (size_t i = 0; i < 2 && status == SW_OK; i++)
+        if (t->dataset->bags[splits[i]] > 0) status = finish_split(t, model, splits[i], err);
+    sw_model_use_free(&use);
+    sw_model_free(model);
+    return status;
+}
