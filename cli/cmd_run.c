@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* slidewise run: slides and a label table in, a trained model, metrics, heatmaps and a report out. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/csv.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "cli.h"
+#include "slidewise/eval.h"
+#include "slidewise/explain.h"
+#include "slidewise/predict.h"
+#include "slidewise/report.h"
+#include "slidewise/train.h"
+#include "slides.h"
+
+enum { MAX_SETS = 64 };
+
+static const cli_option options[] = {
+    {"output", 'o', CLI_PATH, "DIR", "run directory (required)"},
+    {"config", 0, CLI_PATH, "FILE", "configuration to start from (default: the built-in one)"},
+    {"set", 0, CLI_LIST, "KEY=VALUE", "override one key of the configuration; may be repeated"},
+    {"weights", 0, CLI_PATH, "FILE", "encoder weights (the same as --set encoder.weights=FILE)"},
+    {"heatmaps", 0, CLI_INT, "N", "test slides to draw heatmaps of (default 6)"},
+    {"foci", 0, CLI_PATH, "DIR", "true outlines (DIR/SLIDE.geojson) to score the heatmaps against"},
+    CLI_TILE_OPTIONS,
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+typedef struct job {
+    const cli_args *args;
+    const char *out, *labels;
+    char *store, *heatmaps;
+    sw_slide_list slides;
+    sw_tile_result tiled;
+} job;
+
+static void job_free(job *j)
+{
+    sw_free(j->store);
+    sw_free(j->heatmaps);
+    sw_slide_list_free(&j->slides);
+    sw_tile_result_free(&j->tiled);
+}
+
+/* The operands before the last are slides, the last is the label table. */
+static sw_status job_begin(job *j, const cli_args *args, sw_error *err)
+{
+    size_t n = cli_operand_count(args) - 1;
+    j->args = args;
+    j->out = cli_text(args, "output", NULL);
+    j->labels = cli_operand(args, n);
+    j->store = sw_path_join(j->out, "store");
+    j->heatmaps = sw_path_join(j->out, "heatmaps");
+    if (!j->store || !j->heatmaps) return sw_nomem(err);
+    SW_TRY(cli_slide_list(args, 0, n, &j->slides, err));
+    return sw_mkdir_p(j->out, err);
+}
+
+/* failures.csv: what the report tells of slides that could not be used. */
+static sw_status write_failures(const job *j, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
+    SW_AUTOFREE char *path = sw_path_join(j->out, "failures.csv");
+    if (!path) return sw_nomem(err);
+    sw_buf_puts(&csv, "slide_id,stage,reason\n");
+    for (size_t i = 0; i < j->tiled.count; i++) {
+        const sw_tile_row *row = &j->tiled.row[i];
+        if (!row->reason) continue;
+        sw_csv_put(&csv, row->slide_id, false);
+        sw_csv_put(&csv, "tile", false);
+        sw_csv_put(&csv, row->reason, true);
+    }
+    SW_TRY(sw_buf_status(&csv, err));
+    return sw_file_write(path, csv.data, csv.size, err);
+}
+
+static sw_status tile(job *j, sw_error *err)
+{
+    sw_tile_options o;
+    SW_TRY(cli_tile_options(j->args, &o, err));
+    o.store = j->store;
+    printf("1/5 tile: %zu slides into %s\n", j->slides.count, j->store);
+    fflush(stdout);
+    SW_TRY(sw_tile(&o, &j->slides, &j->tiled, err));
+    cli_tile_print(&j->tiled, j->store);
+    SW_TRY(write_failures(j, err));
+    if (j->tiled.n_failed > 0 && !cli_flag(j->args, "allow-failures"))
+        return sw_error_set(err, SW_E_INVALID,
+                            "%zu of %zu slides could not be tiled (see %s/failures.csv); mend or remove them, or give "
+                            "--allow-failures to go on without them",
+                            j->tiled.n_failed, j->tiled.count, j->out);
+    return SW_OK;
+}
+
+static sw_status train(job *j, sw_train_result *result, sw_error *err)
+{
+    const char *sets[MAX_SETS + 4];
+    SW_AUTOFREE char *store = sw_asprintf("data.store=%s", j->store);
+    SW_AUTOFREE char *labels = sw_asprintf("data.labels=%s", j->labels);
+    SW_AUTOFREE char *out = sw_asprintf("run.out=%s", j->out);
+    const char *weights = cli_text(j->args, "weights", NULL);
+    SW_AUTOFREE char *init = sw_asprintf("encoder.weights=%s", weights ? weights : "");
+    if (!store || !labels || !out || !init) return sw_nomem(err);
+    sw_train_options o = sw_train_options_default();
+    for (size_t i = 0; i < cli_list_count(j->args, "set"); i++) sets[o.n_sets++] = cli_list_item(j->args, "set", i);
+    sets[o.n_sets++] = store;
+    sets[o.n_sets++] = labels;
+    sets[o.n_sets++] = out;
+    if (weights) sets[o.n_sets++] = init;
+    o.sets = sets;
+    o.config_path = cli_text(j->args, "config", NULL);
+    o.resume = true;
+    o.sink = cli_sink();
+    printf("2/5 train\n");
+    fflush(stdout);
+    SW_TRY(sw_train(&o, result, err));
+    if (result->cancelled)
+        return sw_error_set(err, SW_E_CANCELLED, "interrupted; the same command goes on from the last checkpoint");
+    printf("    %lld epochs, %lld steps%s", (long long)result->epochs, (long long)result->steps,
+           result->stopped_early ? ", stopped early" : "");
+    if (result->best_epoch > 0) printf("; best %s %.4f at epoch %d", result->metric, result->best_metric, result->best_epoch);
+    printf("\n");
+    return SW_OK;
+}
+
+static sw_status evaluate(job *j, sw_error *err)
+{
+    static const char *const splits[] = {"val", "test"};
+    printf("3/5 evaluate\n");
+    for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
+        char name[64], *text = NULL;
+        sw_evaluation e = {0};
+        sw_eval_options o = sw_eval_options_default();
+        snprintf(name, sizeof name, "predictions_%s.csv", splits[i]);
+        SW_AUTOFREE char *path = sw_path_join(j->out, name);
+        if (!path) return sw_nomem(err);
+        if (!sw_path_exists(path)) continue;
+        SW_TRY(sw_eval_run(j->out, splits[i], &o, &e, err));
+        sw_status status = sw_evaluation_text(&e, &text, err);
+        if (status == SW_OK) printf("\n%s\n", text);
+        sw_evaluation_text_free(text);
+        sw_evaluation_free(&e);
+        SW_TRY(status);
+    }
+    return SW_OK;
+}
+
+/* Slides to draw: test slides, one class after the other so that each is shown. */
+static size_t choose(const sw_predictions *p, size_t wanted, int64_t *row)
+{
+    size_t n = 0;
+    for (int64_t round = 0; round < p->count && n < wanted; round++) {
+        for (int c = 0; c < p->n_classes && n < wanted; c++) {
+            int64_t seen = 0;
+            for (int64_t i = 0; i < p->count; i++) {
+                if (p->label[i] != c || seen++ != round) continue;
+                row[n++] = i;
+                break;
+            }
+        }
+    }
+    return n;
+}
+
+typedef struct focus_sum {
+    double auc, hits, expected;
+    int64_t n, found, foci;
+} focus_sum;
+
+static sw_status draw_one(job *j, sw_predictor *predictor, const char *slide_id, focus_sum *sum, sw_error *err)
+{
+    const sw_slide_entry *entry = sw_slide_list_find(&j->slides, slide_id);
+    if (!entry) return SW_OK; /* tiled earlier, its file was not given this time */
+    sw_slide_prediction prediction = {0};
+    sw_slide *slide = NULL;
+    sw_focus_score focus = {.auc = NAN};
+    const char *names[256];
+    sw_slide_options so = sw_slide_options_default();
+    sw_explain_options eo = sw_explain_options_default();
+    const char *foci_dir = cli_text(j->args, "foci", NULL);
+    SW_AUTOFREE char *foci = foci_dir ? sw_asprintf("%s/%s.geojson", foci_dir, slide_id) : NULL;
+    if (foci_dir && !foci) return sw_nomem(err);
+    for (int i = 0; i < sw_predictor_classes(predictor) && i < 256; i++) names[i] = sw_predictor_class(predictor, i);
+    so.mpp_um = entry->mpp_um;
+    eo.slide_mpp_um = cli_real(j->args, "slide-mpp", 0.0);
+    eo.foci = foci && sw_path_exists(foci) ? foci : NULL;
+    eo.sink = cli_sink();
+    sw_status status = sw_predictor_slide(predictor, entry->path, entry->mpp_um, &prediction, err);
+    if (status == SW_OK) status = sw_slide_open(entry->path, &so, &slide, err);
+    if (status == SW_OK) status = sw_explain_slide(slide, &prediction, names, j->heatmaps, &eo, &focus, err);
+    sw_slide_close(&slide);
+    sw_slide_prediction_free(&prediction);
+    if (status == SW_OK && eo.foci && !isnan(focus.auc)) {
+        sum->auc += focus.auc;
+        sum->hits += focus.top_hits;
+        sum->expected += focus.top_expected;
+        sum->foci += focus.n_foci;
+        sum->found += focus.n_found;
+        sum->n++;
+    }
+    return status;
+}
+
+static sw_status write_focus(const job *j, const focus_sum *s, sw_error *err)
+{
+    if (s->n == 0) return SW_OK;
+    double n = (double)s->n;
+    SW_CLEANUP(sw_buf_free) sw_buf text = {0};
+    SW_AUTOFREE char *path = sw_path_join(j->out, "focus.json");
+    if (!path) return sw_nomem(err);
+    printf("    heatmaps against the true foci, %lld slides: patch AUC %.3f; top patches in a focus %.2f (by chance %.2f); "
+           "foci found %lld of %lld\n",
+           (long long)s->n, s->auc / n, s->hits / n, s->expected / n, (long long)s->found, (long long)s->foci);
+    sw_buf_printf(&text,
+                  "{\"slides\": %lld, \"auc\": %.6f, \"top_hits\": %.6f, \"top_expected\": %.6f, \"found\": %lld, "
+                  "\"foci\": %lld}\n",
+                  (long long)s->n, s->auc / n, s->hits / n, s->expected / n, (long long)s->found, (long long)s->foci);
+    SW_TRY(sw_buf_status(&text, err));
+    return sw_file_write(path, text.data, text.size, err);
+}
+
+static sw_status draw(job *j, sw_error *err)
+{
+    int64_t wanted = cli_int(j->args, "heatmaps", 6);
+    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    SW_CLEANUP(sw_predictor_close) sw_predictor *predictor = NULL;
+    SW_AUTOFREE char *path = sw_path_join(j->out, "predictions_test.csv");
+    if (!path) return sw_nomem(err);
+    printf("4/5 heatmaps\n");
+    fflush(stdout);
+    if (wanted < 1 || !sw_path_exists(path)) return SW_OK;
+    SW_TRY(sw_predictions_read(path, &p, err));
+    SW_AUTOFREE int64_t *row = sw_calloc((size_t)p.count + 1, sizeof *row);
+    if (!row) return sw_nomem(err);
+    sw_predictor_options o = sw_predictor_options_default();
+    o.slide_mpp_um = cli_real(j->args, "slide-mpp", 0.0);
+    o.threads = (int)cli_int(j->args, "threads", 0);
+    SW_TRY(sw_predictor_open(j->out, &o, &predictor, err));
+    focus_sum sum = {0};
+    size_t n = choose(&p, (size_t)wanted, row);
+    for (size_t i = 0; i < n; i++) SW_TRY(draw_one(j, predictor, p.slide_id[row[i]], &sum, err));
+    printf("    %zu slides in %s\n", n, j->heatmaps);
+    return write_focus(j, &sum, err);
+}
+
+static sw_status report(job *j, sw_error *err)
+{
+    sw_report_options o = sw_report_options_default();
+    o.sink = cli_sink();
+    printf("5/5 report\n");
+    SW_TRY(sw_report_write(j->out, NULL, &o, err));
+    printf("\nreport: %s/report.html\n", j->out);
+    return SW_OK;
+}
+
+static sw_status run_all(job *j, const cli_args *args, sw_error *err)
+{
+    sw_train_result trained;
+    SW_TRY(job_begin(j, args, err));
+    SW_TRY(tile(j, err));
+    SW_TRY(train(j, &trained, err));
+    SW_TRY(evaluate(j, err));
+    SW_TRY(draw(j, err));
+    return report(j, err);
+}
+
+static int run(const cli_args *args)
+{
+    sw_error err = {0};
+    job j = {0};
+    if (!cli_text(args, "output", NULL)) return cli_misuse("run needs a run directory: give -o DIR");
+    if (cli_list_count(args, "set") > MAX_SETS) return cli_misuse("--set can be given at most %d times", MAX_SETS);
+    sw_status status = run_all(&j, args, &err);
+    job_free(&j);
+    if (status == SW_OK) return 0;
+    int code = cli_fail(&err);
+    return status == SW_E_CANCELLED ? 130 : code;
+}
+
+const cli_command cli_cmd_run = {
+    .name = "run",
+    .operands = "SLIDES... LABELS.csv",
+    .summary = "Everything: tile, train, evaluate, heatmaps, report",
+    .text = "SLIDES are slide files, folders or CSV tables; the last operand is the label table. Each stage goes on where "
+            "it stopped: slides that are in DIR/store are not tiled again, training resumes from its last checkpoint.\n"
+            "A slide that cannot be tiled stops the run after the table that says why, unless --allow-failures is given.",
+    .examples = "slidewise run slides/ labels.csv -o runs/first\n"
+                "slidewise run slides/ labels.csv -o runs/r18 --weights resnet18-f37072fd.pth --mpp 1.0",
+    .min_operands = 2,
+    .max_operands = -1,
+    .options = options,
+    .run = run,
+};

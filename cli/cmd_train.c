@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* slidewise train: from a store and a label table to a trained run. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cli.h"
+#include "slidewise/train.h"
+
+enum { MAX_SETS = 64 };
+
+static const cli_option options[] = {
+    {"set", 0, CLI_LIST, "KEY=VALUE", "override one key of the configuration; may be repeated"},
+    {"resume", 0, CLI_FLAG, NULL, "go on from the run's last checkpoint"},
+    {"stop-after-steps", 0, CLI_INT, "N", "write a checkpoint and stop after N steps"},
+    {NULL, 0, CLI_FLAG, NULL, NULL},
+};
+
+static void print_result(const sw_train_result *r)
+{
+    printf("%s after %lld epochs (%lld steps), %.0f s\n",
+           r->cancelled ? "interrupted" : r->stopped_early ? "stopped early" : "trained", (long long)r->epochs,
+           (long long)r->steps, r->seconds);
+    if (r->best_epoch > 0) printf("best %s %.4f at epoch %d\n", r->metric, r->best_metric, r->best_epoch);
+    printf("run directory: %s\n", r->run_dir);
+    if (r->cancelled) printf("go on with the same command and --resume\n");
+}
+
+static int run(const cli_args *args)
+{
+    const char *sets[MAX_SETS];
+    sw_error err = {0};
+    sw_train_result result;
+    sw_train_options o = sw_train_options_default();
+    if (cli_list_count(args, "set") > MAX_SETS) return cli_misuse("--set can be given at most %d times", MAX_SETS);
+    for (size_t i = 0; i < cli_list_count(args, "set"); i++) sets[o.n_sets++] = cli_list_item(args, "set", i);
+    o.sets = sets;
+    o.config_path = cli_operand(args, 0);
+    o.resume = cli_flag(args, "resume");
+    o.stop_after_steps = cli_int(args, "stop-after-steps", 0);
+    o.sink = cli_sink();
+    if (sw_train(&o, &result, &err) != SW_OK) return cli_fail(&err);
+    print_result(&result);
+    return result.cancelled ? 130 : 0;
+}
+
+const cli_command cli_cmd_train = {
+    .name = "train",
+    .operands = "CONFIG.yaml",
+    .summary = "train encoder and aggregator together from slide labels",
+    .text = "Reads the configuration, the store of patches and the label table it names, trains, and writes into the "
+            "run directory (run.out): config.yaml (resolved), dataset.json, log.jsonl, checkpoints/, and at the end "
+            "predictions_SPLIT.csv and metrics_SPLIT.json.\n\n"
+            "A run that was interrupted goes on with --resume and ends in the same weights, byte for byte, as one "
+            "that was not.",
+    .examples = "slidewise train config.yaml\n"
+                "slidewise train config.yaml --set train.lr=1e-4 --set run.out=runs/lr1e-4\n"
+                "slidewise train config.yaml --resume",
+    .min_operands = 1,
+    .max_operands = 1,
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "slides.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+
+sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_slide_list *list, sw_error *err)
+{
+    SW_AUTOFREE const char **operand = sw_calloc(count + 1, sizeof *operand);
+    if (!operand) return sw_nomem(err);
+    for (size_t i = 0; i < count; i++) operand[i] = cli_operand(args, first + i);
+    SW_TRY(sw_slide_list_expand(operand, count, list, err));
+    const char *mpp_csv = cli_text(args, "mpp-csv", NULL);
+    return mpp_csv ? sw_slide_list_apply_mpp(list, mpp_csv, NULL, err) : SW_OK;
+}
+
+/* Adds the values of a repeated option, 10 / value for magnifications. */
+static sw_status add_scales(const cli_args *args, const char *name, bool magnification, sw_tile_settings *s, sw_error *err)
+{
+    for (size_t i = 0; i < cli_list_count(args, name); i++) {
+        double value;
+        const char *text = cli_list_item(args, name, i);
+        if (!sw_parse_double(text, &value) || value <= 0.0)
+            return sw_error_set(err, SW_E_INVALID, "--%s %s: give a number above 0", name, text);
+        if (s->n_scales == SW_STORE_MAX_SCALES)
+            return sw_error_set(err, SW_E_INVALID, "--%s %s: at most %d scales fit into a store", name, text, SW_STORE_MAX_SCALES);
+        s->mpp_um[s->n_scales++] = magnification ? 10.0 / value : value;
+    }
+    return SW_OK;
+}
+
+static sw_status read_settings(const cli_args *args, sw_tile_settings *s, sw_error *err)
+{
+    *s = sw_tile_settings_default();
+    double default_mpp = s->mpp_um[0];
+    s->n_scales = 0;
+    SW_TRY(add_scales(args, "mpp", false, s, err));
+    SW_TRY(add_scales(args, "magnification", true, s, err));
+    if (s->n_scales == 0) s->mpp_um[s->n_scales++] = default_mpp;
+    s->patch_px = (int)cli_int(args, "patch-px", s->patch_px);
+    s->overlap_px = (int)cli_int(args, "overlap", s->overlap_px);
+    s->quality = (int)cli_int(args, "quality", s->quality);
+    s->whole_image = cli_flag(args, "no-tissue");
+    const char *preset = cli_text(args, "preset", NULL);
+    return preset ? sw_tissue_options_preset(preset, &s->tissue, err) : SW_OK;
+}
+
+sw_status cli_tile_options(const cli_args *args, sw_tile_options *o, sw_error *err)
+{
+    *o = sw_tile_options_default();
+    o->slide_mpp_um = cli_real(args, "slide-mpp", 0.0);
+    if (cli_given(args, "slide-mpp") && !(o->slide_mpp_um > 0.0))
+        return sw_error_set(err, SW_E_INVALID, "--slide-mpp must be above 0");
+    o->threads = (int)cli_int(args, "threads", 0);
+    o->masks = cli_flag(args, "masks");
+    o->sink = cli_sink();
+    return read_settings(args, &o->settings, err);
+}
+
+static int width_of_ids(const sw_tile_result *r)
+{
+    size_t width = strlen("slide");
+    for (size_t i = 0; i < r->count; i++) {
+        if (strlen(r->row[i].slide_id) > width) width = strlen(r->row[i].slide_id);
+    }
+    return width < 60 ? (int)width : 60;
+}
+
+void cli_tile_print(const sw_tile_result *r, const char *store)
+{
+    int width = width_of_ids(r);
+    printf("%-*s  %-13s", width, "slide", "status");
+    for (int i = 0; i < r->n_scales; i++) {
+        char head[32];
+        snprintf(head, sizeof head, "%g um", r->mpp_um[i]);
+        printf("  %9s", head);
+    }
+    printf("  tissue  seconds\n");
+    for (size_t i = 0; i < r->count; i++) {
+        const sw_tile_row *row = &r->row[i];
+        printf("%-*s  %-13s", width, row->slide_id, sw_tile_status_name(row->status));
+        for (int s = 0; s < r->n_scales; s++) printf("  %9lld", (long long)row->n_patches[s]);
+        printf("  %5.1f%%  %7.1f\n", 100.0 * row->tissue_fraction, row->seconds);
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->row[i].reason) printf("%s: %s\n", sw_tile_status_name(r->row[i].status), r->row[i].reason);
+    }
+    printf("%zu slides: %zu done, %zu already done, %zu failed; %lld patches in %s; the table is in %s/slides.csv\n", r->count,
+           r->n_done, r->n_already, r->n_failed, (long long)r->n_patches, store, store);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the verbs that take slides share: their options, the list of slides, the table of what tiling did. */
+#ifndef SW_CLI_SLIDES_H
+#define SW_CLI_SLIDES_H
+
+#include "cli.h"
+#include "slidewise/tile.h"
+
+/* Resolution of slides that lack it. */
+#define CLI_MPP_OPTIONS                                                                                                \
+    {"slide-mpp", 0, CLI_REAL, "UM", "microns per pixel of slides that carry none"},                                   \
+    {"mpp-csv", 0, CLI_PATH, "FILE", "microns per pixel by slide: columns slide_id,mpp"}
+
+/* How slides are cut. */
+#define CLI_TILE_OPTIONS                                                                                               \
+    {"mpp", 0, CLI_LIST, "UM", "microns per pixel of the patches; repeat for several scales (default: 1.0)"},          \
+    {"magnification", 'm', CLI_LIST, "X", "the same as --mpp 10/X: 10 is 1.0, 40 is 0.25"},                            \
+    {"patch-px", 'p', CLI_INT, "PX", "side of a patch in pixels (default: 256)"},                                      \
+    {"overlap", 0, CLI_INT, "PX", "pixels that neighbours share (default: 0)"},                                        \
+    {"quality", 'q', CLI_INT, "N", "of the JPEG patches, 1 to 100 (default: 80)"},                                     \
+    {"preset", 0, CLI_TEXT, "NAME|FILE",                                                                               \
+     "tissue settings: default, bwh_biopsy, bwh_resection, tcga, tcga_nsclc or a CSV of CLAM"},                        \
+    {"no-tissue", 0, CLI_FLAG, NULL, "take the whole image, for small regions and cores"},                             \
+    CLI_MPP_OPTIONS,                                                                                                   \
+    {"masks", 0, CLI_FLAG, NULL, "also write masks, overlays and contours (GeoJSON) beside the patches"},              \
+    {"allow-failures", 0, CLI_FLAG, NULL, "go on (and exit with 0) also when slides failed"},                          \
+    {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"}
+
+/* Operands [first, first + count) as slides, with the resolutions of --mpp-csv; free with sw_slide_list_free. */
+sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_slide_list *list, sw_error *err)
+    SW_MUST_CHECK;
+/* Everything of CLI_TILE_OPTIONS; o->store is left to the caller. */
+sw_status cli_tile_options(const cli_args *args, sw_tile_options *o, sw_error *err) SW_MUST_CHECK;
+void cli_tile_print(const sw_tile_result *result, const char *store);
+
+#endif
