@@ -121,7 +121,7 @@ static sw_status train(job *j, sw_train_result *result, sw_error *err)
         return sw_error_set(err, SW_E_CANCELLED, "interrupted; the same command goes on from the last checkpoint");
     printf("    %lld epochs, %lld steps%s", (long long)result->epochs, (long long)result->steps,
            result->stopped_early ? ", stopped early" : "");
-    if (result->best_epoch > 0) printf("; best %s %.4f at epoch %d", result->metric, result->best_metric, result->best_epoch);
+    if (!isnan(result->best_metric)) printf("; best %s %.4f at epoch %d", result->metric, result->best_metric, result->best_epoch);
     printf("\n");
     return SW_OK;
 }

@@ -46,7 +46,7 @@ void cli_help_all(sw_buf *out)
         wrap(out, (*c)->summary, 13, 13);
     }
     sw_buf_puts(out, "  help       show this text, or the help of one verb: slidewise help VERB\n\n"
-                     "slidewise VERB --help tells all about a verb, slidewise --version the version.\n");
+                     "slidewise VERB --help tells all about a verb, slidewise help config every key of a\nconfiguration, slidewise --version the version.\n");
 }
 
 static void help_options(sw_buf *out, const cli_option *table)

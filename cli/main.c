@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli.h"
+#include "config/config.h"
 #include "table.h"
 
 static const cli_command *const commands[] = {
@@ -54,6 +55,10 @@ static int help(const char *verb)
     sw_buf text = {0};
     if (!verb) {
         cli_help_all(&text);
+        return print_text(&text);
+    }
+    if (strcmp(verb, "config") == 0) { /* a page of the manual, not a verb */
+        sw_config_markdown(&text);
         return print_text(&text);
     }
     const cli_command *command = cli_find_command(verb);

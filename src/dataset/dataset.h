@@ -60,7 +60,7 @@ sw_status sw_dataset_select(const sw_dataset *dataset, sw_split split, int64_t *
 const int64_t *sw_dataset_class_counts(const sw_dataset *dataset, sw_split split);
 /* A hash of slides, labels, classes and splits, for resuming: another table is another run. */
 uint64_t sw_dataset_hash(const sw_dataset *dataset);
-/* dataset.json of a run: {"classes": […], "split_source": …, "splits": {"train": {"slides": n, "cases": n, "classes":
+/* dataset.json of a run: {"classes": […], "split_source": …, "splits": {"train": {"slides": n, "cases": n, "per_class":
  * {name: n}}, …}, "missing": […], "unlabelled": […], "warnings": […]}, written where the writer stands. */
 void sw_dataset_json(const sw_dataset *dataset, sw_json_writer *writer);
 

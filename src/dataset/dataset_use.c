@@ -77,7 +77,7 @@ void sw_dataset_json(const sw_dataset *ds, sw_json_writer *w)
         sw_json_object(w);
         json_count(w, "slides", ds->bags[s]);
         json_count(w, "cases", ds->cases[s]);
-        sw_json_key(w, "classes");
+        sw_json_key(w, "per_class");
         sw_json_object(w);
         for (int k = 0; k < ds->n_classes; k++) {
             json_count(w, ds->class_name[k], sw_dataset_class_counts(ds, (sw_split)s)[k]);

@@ -12,7 +12,7 @@
 sw_train_state sw_train_state_start(uint64_t config_hash)
 {
     sw_train_state s = {.config_hash = config_hash};
-    for (int i = 0; i < 2; i++) s.best[i] = (sw_best){0, NAN};
+    for (int i = 0; i < 2; i++) s.best[i] = (sw_best){0, NAN, NAN};
     return s;
 }
 
@@ -24,6 +24,8 @@ static void put_best(sw_json_writer *w, const char *key, const sw_best *best)
     sw_json_int(w, best->epoch);
     sw_json_key(w, "metric");
     sw_json_number(w, best->metric); /* NaN is written as null */
+    sw_json_key(w, "loss");
+    sw_json_number(w, best->loss);
     sw_json_end_object(w);
 }
 
@@ -61,7 +63,8 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
 static sw_best get_best(const sw_json *root, const char *key)
 {
     const sw_json *b = sw_json_get(root, key);
-    return (sw_best){(int)sw_json_integer(sw_json_get(b, "epoch"), 0), sw_json_real(sw_json_get(b, "metric"), NAN)};
+    return (sw_best){(int)sw_json_integer(sw_json_get(b, "epoch"), 0), sw_json_real(sw_json_get(b, "metric"), NAN),
+                     sw_json_real(sw_json_get(b, "loss"), NAN)};
 }
 
 sw_status sw_train_state_read(const char *text, const char *name, sw_train_state *out, sw_error *err)

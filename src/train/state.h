@@ -9,7 +9,7 @@
 /* Best value so far of one model (the trained one, or its moving average). */
 typedef struct sw_best {
     int epoch;     /* 1-based; 0: none yet */
-    double metric;
+    double metric, loss; /* on the validation set; NaN: there is none */
 } sw_best;
 
 typedef struct sw_train_state {

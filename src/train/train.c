@@ -140,6 +140,14 @@ static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *e
     return SW_OK;
 }
 
+/* Strictly greater as in the reference; among equal values, which small validation sets give often, the lower loss. */
+static bool is_better(const sw_best *best, double value, double loss)
+{
+    if (best->epoch == 0) return true;
+    if (isnan(value)) return false;
+    return isnan(best->metric) || value > best->metric || (value == best->metric && loss < best->loss);
+}
+
 /* Validates the views that are kept and writes those that are better than before. Without a validation set the last
  * epoch is the one to keep. */
 static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
@@ -150,12 +158,13 @@ static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
         if (!sw_trainer_selects(t, view)) continue;
         if (has_val) SW_TRY(validate(t, view, &r->view[view], err));
         double value = has_val ? r->view[view].metric[t->metric] : NAN;
-        bool better = !has_val || best->epoch == 0 || value > best->metric || (isnan(best->metric) && !isnan(value));
+        double loss = r->view[view].loss;
+        bool better = !has_val || is_better(best, value, loss);
         if (view == sw_trainer_primary(t) && has_val)
-            /* a tie resets the counter as the reference does, but does not move the checkpoint */
+            /* a tie resets the counter, as in the reference */
             t->state.stale = best->epoch == 0 || !(value < best->metric) ? 0 : t->state.stale + 1;
         if (!better) continue;
-        *best = (sw_best){t->state.epoch + 1, value};
+        *best = (sw_best){t->state.epoch + 1, value, has_val ? loss : NAN};
         r->best[view] = true;
         SW_TRY(sw_trainer_save_best(t, view, err));
     }

@@ -370,7 +370,7 @@ TEST(selection_and_json)
     CHECK_OK(sw_json_parse(text.data, text.size, "json", &root, &err));
     const sw_json *train = sw_json_get(sw_json_get(root, "splits"), "train");
     CHECK_INT(sw_json_integer(sw_json_get(train, "slides"), 0), 2);
-    CHECK_INT(sw_json_integer(sw_json_get(sw_json_get(train, "classes"), "y"), 0), 1);
+    CHECK_INT(sw_json_integer(sw_json_get(sw_json_get(train, "per_class"), "y"), 0), 1);
 }
 
 static void check_counts(const sw_dataset *ds, sw_split split, const int64_t *expected)
