@@ -40,6 +40,9 @@ static sw_status map_file(sw_weights *w, sw_error *err)
 static sw_status read_any(sw_weights *w, sw_error *err)
 {
     SW_TRY(map_file(w, err));
+    if (memcmp(w->map, "PK\3\4", 4) == 0) return sw_torch_zip_read(w, err);
+    /* a safetensors header may be 128 bytes long, too; but then its text follows */
+    if (w->map[0] == 0x80 && (w->map_bytes < 9 || w->map[8] != '{')) return sw_torch_legacy_read(w, err);
     return sw_safetensors_read(w, err);
 }
 

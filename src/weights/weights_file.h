@@ -34,5 +34,7 @@ sw_status sw_weights_add_text(sw_weights *w, const char *key, const char *value,
 
 /* Readers: fill `w` (path and map are set). */
 sw_status sw_safetensors_read(sw_weights *w, sw_error *err) SW_MUST_CHECK;
+sw_status sw_torch_zip_read(sw_weights *w, sw_error *err) SW_MUST_CHECK;
+sw_status sw_torch_legacy_read(sw_weights *w, sw_error *err) SW_MUST_CHECK;
 
 #endif
