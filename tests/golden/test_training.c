@@ -3,6 +3,7 @@
 #include "base/csv.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "golden/hash.h"
 #include "model/model.h"
 #include "optim/optim.h"
 #include "tape/replay.h"
@@ -11,18 +12,6 @@
 enum { BAGS = 2, PATCHES = 8, SIZE = 64, CLASSES = 3, STEPS = 30, COUNT = BAGS * PATCHES * 3 * SIZE * SIZE };
 
 static sw_error err;
-
-/* Uniform in [-1, 1): element `i` of `stream`, the same integers as in the Python script. */
-static double hashed(int64_t i, int64_t stream)
-{
-    uint64_t mask = 0xFFFFFFFF, x = (uint64_t)(i * 2654435761 + stream * 40503 + 12345) & mask;
-    for (int k = 0; k < 2; k++) {
-        x ^= x >> 16;
-        x = x * 0x45D9F3B & mask;
-    }
-    x ^= x >> 16;
-    return (double)x / 2147483648.0 - 1.0;
-}
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -41,7 +30,7 @@ static bool fill(sw_model *model)
         int64_t n = sw_shape_count(shape), s = ++stream[strcmp(sw_slab_group(slab, e), "mil") == 0];
         SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
         for (int64_t i = 0; i < n; i++) {
-            double h = hashed(i, s);
+            double h = golden_hashed(i, s);
             v[i] = shape->rank >= 2                           ? h * sqrt(3.0 / (double)(n / shape->dim[0]))
                    : ends_with(sw_slab_name(slab, e), "bias") ? h * 0.1
                                                               : 1.0 + h * 0.1;
@@ -71,7 +60,7 @@ static sw_var *encode(void *ctx, sw_tape *tape, int64_t chunk, bool is_replay)
     for (int64_t k = 0; k < n * per_patch; k++) {
         int64_t i = first * per_patch + k, bag = i / (PATCHES * per_patch), channel = i / (SIZE * SIZE) % 3;
         int64_t label = bag == 0 ? s->bag % CLASSES : (s->bag + 1) % CLASSES;
-        v[k] = hashed(i, 1000 + s->bag) * (0.5 + 0.5 * (double)label) + (double)((label + channel) % 3) - 1.0;
+        v[k] = golden_hashed(i, 1000 + s->bag) * (0.5 + 0.5 * (double)label) + (double)((label + channel) % 3) - 1.0;
     }
     sw_backend *be = sw_model_backend(s->model);
     if (sw_tensor_new(&be->device, s->dtype, SW_SHAPE(n, 3, SIZE, SIZE), &x, &err) != SW_OK ||
