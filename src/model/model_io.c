@@ -85,6 +85,8 @@ sw_status sw_model_get(sw_model *model, const char *prefix, const sw_weights *w,
 
 /* --- published encoder files */
 
+static const char encoder_prefix[] = "encoder.model.";
+
 /* `name` without the prefixes that frameworks put before an encoder's own names. */
 static const char *own_name(const char *name)
 {
@@ -108,24 +110,74 @@ static int64_t find_own(const sw_weights *w, const char *own)
     return -1;
 }
 
-sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err)
+/* Where the file holds entry `entry` of the encoder. */
+static sw_status locate(const sw_model *model, int entry, const sw_weights *w, size_t *index, sw_error *err)
 {
-    static const char prefix[] = "encoder.model.";
-    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
-    sw_slab *slab = sw_model_slab(model);
-    SW_TRY(sw_weights_open(path, &w, err));
+    const sw_slab *slab = sw_model_slab(model);
+    const char *own = sw_slab_name(slab, entry) + strlen(encoder_prefix);
+    int64_t at = find_own(w, own);
+    if (at < 0)
+        return sw_error_set(err, SW_E_FORMAT,
+                            "%s: holds no tensor %s, which encoder %s needs; give weights of that architecture or set "
+                            "encoder.name",
+                            sw_weights_path(w), own, sw_model_get_options(model)->encoder);
+    const sw_weight *found = sw_weights_get(w, (size_t)at);
+    if (!sw_shape_equal(&found->shape, sw_slab_shape(slab, entry))) return wrong_shape(model, w, found, entry, err);
+    *index = (size_t)at;
+    return SW_OK;
+}
+
+/* Is `own` in a part that the encoder has ("layer1") and yet none of its entries? Parts that it lacks (layer4, fc, an
+ * aggregator) are another matter: they are what published files hold besides. */
+static bool is_foreign(const sw_slab *slab, const char *own)
+{
+    const char *dot = strchr(own, '.');
+    size_t part = dot ? (size_t)(dot - own) + 1 : 0;
+    bool shared = false;
+    if (!dot || ends_with(own, ".num_batches_tracked")) return false;
     for (int i = 0; i < sw_slab_entries(slab); i++) {
         if (strcmp(sw_slab_group(slab, i), "encoder") != 0) continue;
-        const char *own = sw_slab_name(slab, i) + strlen(prefix);
-        int64_t at = find_own(w, own);
-        if (at < 0)
+        const char *ours = sw_slab_name(slab, i) + strlen(encoder_prefix);
+        if (strcmp(ours, own) == 0) return false;
+        shared = shared || strncmp(ours, own, part) == 0;
+    }
+    return shared;
+}
+
+/* A deeper network (ResNet-34) has every tensor that a shallower one (ResNet-18) needs, in the same shapes; only what is
+ * left over tells that it computes something else. */
+static sw_status refuse_foreign(const sw_model *model, const sw_weights *w, sw_error *err)
+{
+    for (size_t i = 0; i < sw_weights_count(w); i++) {
+        const char *name = sw_weights_get(w, i)->name;
+        if (is_foreign(sw_model_slab(model), own_name(name)))
             return sw_error_set(err, SW_E_FORMAT,
-                                "%s: holds no tensor %s, which encoder %s needs; give weights of that architecture or set "
+                                "%s: holds %s, which encoder %s does not have; give weights of that architecture or set "
                                 "encoder.name",
-                                path, own, sw_model_get_options(model)->encoder);
-        SW_TRY(set_entry(model, i, w, (size_t)at, err));
+                                sw_weights_path(w), name, sw_model_get_options(model)->encoder);
     }
     return SW_OK;
+}
+
+static sw_status each_encoder_entry(sw_model *model, const sw_weights *w, bool set, sw_error *err)
+{
+    const sw_slab *slab = sw_model_slab(model);
+    for (int i = 0; i < sw_slab_entries(slab); i++) {
+        size_t at = 0;
+        if (strcmp(sw_slab_group(slab, i), "encoder") != 0) continue;
+        SW_TRY(locate(model, i, w, &at, err));
+        if (set) SW_TRY(set_entry(model, i, w, at, err));
+    }
+    return SW_OK;
+}
+
+sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    SW_TRY(sw_weights_open(path, &w, err));
+    SW_TRY(each_encoder_entry(model, w, false, err)); /* a file that does not fit changes nothing */
+    SW_TRY(refuse_foreign(model, w, err));
+    return each_encoder_entry(model, w, true, err);
 }
 
 /* --- options */

@@ -179,6 +179,51 @@ TEST(weights_of_another_architecture_are_refused)
                          "architecture or set encoder.name");
 }
 
+/* The encoder's entries of `from`, with one more tensor. */
+static bool add_tensor(const char *from, const char *extra, const char *path)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    sw_weights_writer *out = NULL;
+    sw_shape one = {.rank = 1, .dim = {1}};
+    bool ok = sw_weights_open(from, &w, &err) == SW_OK && sw_weights_writer_new(&out, &err) == SW_OK;
+    for (size_t i = 0; ok && i < sw_weights_count(w); i++) {
+        const sw_weight *t = sw_weights_get(w, i);
+        if (t->dtype != SW_F32) continue;
+        SW_AUTOFREE float *v = sw_calloc((size_t)sw_shape_count(&t->shape), sizeof *v);
+        ok = sw_weights_read_f32(w, i, v, &err) == SW_OK &&
+             sw_weights_writer_add(out, t->name, SW_F32, &t->shape, v, &err) == SW_OK;
+    }
+    ok = ok && sw_weights_writer_add(out, extra, SW_F32, &one, &(float){1}, &err) == SW_OK &&
+         sw_weights_writer_save(out, path, &err) == SW_OK;
+    sw_weights_writer_free(out);
+    return ok || sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+}
+
+TEST(weights_of_a_deeper_network_are_refused)
+{
+    static const char *const fine[] = {"layer4.0.conv1.weight", "fc.weight", "ema.encoder.model.layer1.2.conv1.weight",
+                                       "bn1.num_batches_tracked", "layer1", "optimizer.state.0.exp_avg"};
+    SW_CLEANUP(bench_free) bench a = {0}, b = {0}, untouched = {0};
+    SW_AUTOFREE char *own = sw_path_join(sw_test_dir(), "own.safetensors");
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "r34.safetensors");
+    CHECK(bench_new(&a, "resnet18", 1) && put(&a, "", own));
+    CHECK(bench_new(&b, "resnet18", 2) && bench_new(&untouched, "resnet18", 2));
+    CHECK(add_tensor(own, "model.layer1.2.conv1.weight", path)); /* the third block, which a ResNet-34 has */
+    CHECK_INT(sw_model_load_encoder(b.model, path, &err), SW_E_FORMAT);
+    CHECK_STR(message(), "r34.safetensors: holds model.layer1.2.conv1.weight, which encoder resnet18 does not have; give weights "
+                         "of that architecture or set encoder.name");
+    CHECK_NEAR(difference(&b, &untouched, NULL), 0, 0, 0);
+    CHECK(add_tensor(own, "conv1.bias", path)); /* batch norm folded into it */
+    CHECK_INT(sw_model_load_encoder(b.model, path, &err), SW_E_FORMAT);
+    CHECK_STR(message(), "r34.safetensors: holds conv1.bias, which encoder resnet18 does not have; give weights of that "
+                         "architecture or set encoder.name");
+    for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+        CHECK(add_tensor(own, fine[i], path));
+        CHECK_OK(sw_model_load_encoder(b.model, path, &err));
+    }
+    CHECK_NEAR(difference(&a, &b, "encoder"), 0, 0, 0);
+}
+
 TEST(a_checkpoint_of_another_aggregator_is_refused)
 {
     SW_CLEANUP(bench_free) bench a = {0};
