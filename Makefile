@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The short ways. `make` builds; `make demo` shows what slidewise does; `make check` proves that it works.
-#   make demo [SLIDES=DIR LABELS=CSV [WEIGHTS=FILE]] [OUT=DIR]
+#   make demo [SLIDES=DIR LABELS=CSV [WEIGHTS=FILE]] [OUT=DIR] [OPTIONS='...of slidewise run']
 #   make install [PREFIX=/usr/local] [DESTDIR=...]
 PRESET ?= release
 BUILD ?= build/$(PRESET)
@@ -23,11 +23,11 @@ build: deps
 	@cmake --build $(BUILD) -j $(JOBS)
 
 demo: build
-	@SLIDES='$(SLIDES)' LABELS='$(LABELS)' WEIGHTS='$(WEIGHTS)' OUT='$(OUT)' tools/demo $(BUILD)/bin/slidewise
+	@SLIDES='$(SLIDES)' LABELS='$(LABELS)' WEIGHTS='$(WEIGHTS)' OPTIONS='$(OPTIONS)' OUT='$(OUT)' tools/demo $(BUILD)/bin/slidewise
 
 demo-real: build
-	@SLIDES='$(DATA)/atlas-mini' LABELS='$(DATA)/atlas-mini/labels.csv' \
-	 WEIGHTS='$(DATA)/weights/resnet18_upto_layer3.safetensors' OUT='$(if $(filter demo-out,$(OUT)),demo-out/real,$(OUT))' \
+	@SLIDES='$(DATA)/atlas-mini/slides' LABELS='$(DATA)/atlas-mini/labels.csv' \
+	 WEIGHTS='$(DATA)/weights/resnet18_upto_layer3.safetensors' OPTIONS='--patch-px 128 --set augment.crop_px=128' OUT='$(if $(filter demo-out,$(OUT)),demo-out/real,$(OUT))' \
 	 tools/demo $(BUILD)/bin/slidewise
 
 check: build
