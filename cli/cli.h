@@ -44,6 +44,8 @@ size_t cli_list_count(const cli_args *args, const char *name);
 const char *cli_list_item(const cli_args *args, const char *name, size_t index);
 size_t cli_operand_count(const cli_args *args);
 const char *cli_operand(const cli_args *args, size_t index);
+/* The command as it was given, quoted for a shell; owned (sw_free), NULL without memory. */
+char *cli_line(const cli_args *args);
 
 /* The sink that draws the progress bar on a terminal and plain lines elsewhere; --quiet (a global
  * option of every verb) drops progress. SIGINT and SIGTERM make it answer "cancelled". */

@@ -97,6 +97,7 @@ static sw_status tile(job *j, sw_error *err)
 
 static sw_status train(job *j, sw_train_result *result, sw_error *err)
 {
+    SW_AUTOFREE char *line = cli_line(j->args);
     const char *sets[MAX_SETS + 4];
     SW_AUTOFREE char *store = sw_asprintf("data.store=%s", j->store);
     SW_AUTOFREE char *labels = sw_asprintf("data.labels=%s", j->labels);
@@ -112,6 +113,7 @@ static sw_status train(job *j, sw_train_result *result, sw_error *err)
     if (weights) sets[o.n_sets++] = init;
     o.sets = sets;
     o.config_path = cli_text(j->args, "config", NULL);
+    o.command = line;
     o.resume = true;
     o.sink = cli_sink();
     printf("2/5 train\n");

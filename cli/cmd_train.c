@@ -3,7 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "cli.h"
+#include "slidewise/report.h"
 #include "slidewise/train.h"
 
 enum { MAX_SETS = 64 };
@@ -35,13 +37,20 @@ static int run(const cli_args *args)
     if (cli_list_count(args, "set") > MAX_SETS) return cli_misuse("--set can be given at most %d times", MAX_SETS);
     for (size_t i = 0; i < cli_list_count(args, "set"); i++) sets[o.n_sets++] = cli_list_item(args, "set", i);
     o.sets = sets;
+    SW_AUTOFREE char *line = cli_line(args);
+    o.command = line;
     o.config_path = cli_operand(args, 0);
     o.resume = cli_flag(args, "resume");
     o.stop_after_steps = cli_int(args, "stop-after-steps", 0);
     o.sink = cli_sink();
     if (sw_train(&o, &result, &err) != SW_OK) return cli_fail(&err);
     print_result(&result);
-    return result.cancelled ? 130 : 0;
+    if (result.cancelled) return 130;
+    sw_report_options ro = sw_report_options_default();
+    ro.sink = cli_sink();
+    if (sw_report_write(result.run_dir, NULL, &ro, &err) != SW_OK) return cli_fail(&err);
+    printf("report: %s/report.html\n", result.run_dir);
+    return 0;
 }
 
 const cli_command cli_cmd_train = {
@@ -50,7 +59,7 @@ const cli_command cli_cmd_train = {
     .summary = "train encoder and aggregator together from slide labels",
     .text = "Reads the configuration, the store of patches and the label table it names, trains, and writes into the "
             "run directory (run.out): config.yaml (resolved), dataset.json, log.jsonl, checkpoints/, and at the end "
-            "predictions_SPLIT.csv and metrics_SPLIT.json.\n\n"
+            "predictions_SPLIT.csv, metrics_SPLIT.json and report.html.\n\n"
             "A run that was interrupted goes on with --resume and ends in the same weights, byte for byte, as one "
             "that was not.",
     .examples = "slidewise train config.yaml\n"

@@ -13,6 +13,8 @@ typedef struct given {
 
 struct cli_args {
     const cli_command *command;
+    int argc;    /* what was given behind the verb */
+    char **argv; /* borrowed from main */
     given *given;
     size_t given_count, given_capacity;
     const char **operand;
@@ -205,6 +207,8 @@ int cli_parse(const cli_command *command, int argc, char **argv, cli_args **out,
     if (!args) return out_of_memory();
     *out = args;
     args->command = command;
+    args->argc = argc;
+    args->argv = argv;
     /* Help is given even where the rest of the line is wrong. */
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) *help = true;
@@ -214,6 +218,30 @@ int cli_parse(const cli_command *command, int argc, char **argv, cli_args **out,
     if (status == 0) status = check_operands(args);
     if (status == 0 && cli_flag(args, "quiet")) cli_set_quiet();
     return status;
+}
+
+/* A word as a shell wants it. */
+static void put_quoted(sw_buf *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./,:+@%";
+    if (*word && strspn(word, plain) == strlen(word)) {
+        sw_buf_puts(out, word);
+        return;
+    }
+    sw_buf_puts(out, "'");
+    for (; *word; word++) sw_buf_printf(out, *word == '\'' ? "'\\%c'" : "%c", *word);
+    sw_buf_puts(out, "'");
+}
+
+char *cli_line(const cli_args *args)
+{
+    sw_buf line = {0};
+    sw_buf_printf(&line, "slidewise %s", args->command->name);
+    for (int i = 0; i < args->argc; i++) {
+        sw_buf_puts(&line, " ");
+        put_quoted(&line, args->argv[i]);
+    }
+    return line.data;
 }
 
 /* ---- values by name */

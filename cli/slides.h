@@ -17,7 +17,7 @@
     {"magnification", 'm', CLI_LIST, "X", "the same as --mpp 10/X: 10 is 1.0, 40 is 0.25"},                            \
     {"patch-px", 'p', CLI_INT, "PX", "side of a patch in pixels (default: 256)"},                                      \
     {"overlap", 0, CLI_INT, "PX", "pixels that neighbours share (default: 0)"},                                        \
-    {"quality", 'q', CLI_INT, "N", "of the JPEG patches, 1 to 100 (default: 80)"},                                     \
+    {"quality", 0, CLI_INT, "N", "of the JPEG patches, 1 to 100 (default: 80)"},                                     \
     {"preset", 0, CLI_TEXT, "NAME|FILE",                                                                               \
      "tissue settings: default, bwh_biopsy, bwh_resection, tcga, tcga_nsclc or a CSV of CLAM"},                        \
     {"no-tissue", 0, CLI_FLAG, NULL, "take the whole image, for small regions and cores"},                             \

@@ -20,6 +20,7 @@ typedef struct sw_train_options {
     bool resume;               /* go on from the run's last checkpoint where there is one; without it a run
                                   directory that already holds a checkpoint is refused */
     int64_t stop_after_steps;  /* > 0: stop (with a checkpoint) after this many steps of this call */
+    const char *command;       /* how this call was made, for the log and the report; may be NULL */
     const sw_sink *sink;       /* may be NULL */
 } sw_train_options;
 SW_API sw_train_options sw_train_options_default(void);

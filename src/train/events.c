@@ -37,6 +37,7 @@ sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err)
     sw_json_writer w;
     begin(&w, &line, resumed ? "resume" : "start");
     put_text(&w, "version", SW_VERSION);
+    if (t->options->command) put_text(&w, "command", t->options->command);
     put_text(&w, "backend", t->be->device.name);
     put_text(&w, "precision", "fp32");
     put_int(&w, "threads", t->be->threads);
