@@ -166,6 +166,30 @@ void sw_json_null(sw_json_writer *w)
     sw_buf_puts(w->buf, "null");
 }
 
+void sw_json_put_string(sw_json_writer *w, const char *key, const char *value)
+{
+    sw_json_key(w, key);
+    sw_json_string(w, value);
+}
+
+void sw_json_put_number(sw_json_writer *w, const char *key, double value)
+{
+    sw_json_key(w, key);
+    sw_json_number(w, value);
+}
+
+void sw_json_put_int(sw_json_writer *w, const char *key, int64_t value)
+{
+    sw_json_key(w, key);
+    sw_json_int(w, value);
+}
+
+void sw_json_put_bool(sw_json_writer *w, const char *key, bool value)
+{
+    sw_json_key(w, key);
+    sw_json_bool(w, value);
+}
+
 /* ---- reading: an sw_json is jansson's json_t under another name */
 
 static const json_t *native(const sw_json *value)

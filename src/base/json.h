@@ -30,6 +30,11 @@ void sw_json_number(sw_json_writer *w, double value);
 void sw_json_int(sw_json_writer *w, int64_t value);
 void sw_json_bool(sw_json_writer *w, bool value);
 void sw_json_null(sw_json_writer *w);
+/* Key and value in one call. */
+void sw_json_put_string(sw_json_writer *w, const char *key, const char *value);
+void sw_json_put_number(sw_json_writer *w, const char *key, double value);
+void sw_json_put_int(sw_json_writer *w, const char *key, int64_t value);
+void sw_json_put_bool(sw_json_writer *w, const char *key, bool value);
 
 /* --- reading */
 typedef struct sw_json sw_json; /* a value; children are borrowed from the root */

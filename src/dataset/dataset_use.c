@@ -52,12 +52,6 @@ static void json_texts(sw_json_writer *w, const char *key, char *const *text, in
     sw_json_end_array(w);
 }
 
-static void json_count(sw_json_writer *w, const char *key, int64_t count)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, count);
-}
-
 void sw_dataset_json(const sw_dataset *ds, sw_json_writer *w)
 {
     sw_json_object(w);
@@ -68,19 +62,19 @@ void sw_dataset_json(const sw_dataset *ds, sw_json_writer *w)
     sw_json_string(w, ds->split_source);
     sw_json_key(w, "val_carved");
     sw_json_bool(w, ds->val_carved);
-    json_count(w, "slides", ds->n_bags);
-    json_count(w, "cases", ds->n_cases);
+    sw_json_put_int(w, "slides", ds->n_bags);
+    sw_json_put_int(w, "cases", ds->n_cases);
     sw_json_key(w, "splits");
     sw_json_object(w);
     for (int s = 0; s < SW_SPLIT_COUNT; s++) {
         sw_json_key(w, sw_split_name((sw_split)s));
         sw_json_object(w);
-        json_count(w, "slides", ds->bags[s]);
-        json_count(w, "cases", ds->cases[s]);
+        sw_json_put_int(w, "slides", ds->bags[s]);
+        sw_json_put_int(w, "cases", ds->cases[s]);
         sw_json_key(w, "per_class");
         sw_json_object(w);
         for (int k = 0; k < ds->n_classes; k++) {
-            json_count(w, ds->class_name[k], sw_dataset_class_counts(ds, (sw_split)s)[k]);
+            sw_json_put_int(w, ds->class_name[k], sw_dataset_class_counts(ds, (sw_split)s)[k]);
         }
         sw_json_end_object(w);
         sw_json_end_object(w);

@@ -18,41 +18,23 @@ void sw_model_use_free(sw_model_use *u)
     *u = (sw_model_use){0};
 }
 
-static void put_int(sw_json_writer *w, const char *key, int64_t value)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, value);
-}
-
-static void put_real(sw_json_writer *w, const char *key, double value)
-{
-    sw_json_key(w, key);
-    sw_json_number(w, value);
-}
-
-static void put_bool(sw_json_writer *w, const char *key, bool value)
-{
-    sw_json_key(w, key);
-    sw_json_bool(w, value);
-}
-
 static void put_tissue(sw_json_writer *w, const sw_tissue_options *t)
 {
     sw_json_key(w, "tissue");
     sw_json_object(w);
-    put_int(w, "seg_level", t->seg_level);
-    put_int(w, "sthresh", t->sthresh);
-    put_int(w, "mthresh", t->mthresh);
-    put_int(w, "close", t->close);
-    put_bool(w, "otsu", t->otsu);
-    put_real(w, "a_t", t->a_t);
-    put_real(w, "a_h", t->a_h);
-    put_int(w, "max_n_holes", t->max_n_holes);
-    put_real(w, "line_thickness", t->line_thickness);
-    put_bool(w, "use_padding", t->use_padding);
+    sw_json_put_int(w, "seg_level", t->seg_level);
+    sw_json_put_int(w, "sthresh", t->sthresh);
+    sw_json_put_int(w, "mthresh", t->mthresh);
+    sw_json_put_int(w, "close", t->close);
+    sw_json_put_bool(w, "otsu", t->otsu);
+    sw_json_put_number(w, "a_t", t->a_t);
+    sw_json_put_number(w, "a_h", t->a_h);
+    sw_json_put_int(w, "max_n_holes", t->max_n_holes);
+    sw_json_put_number(w, "line_thickness", t->line_thickness);
+    sw_json_put_bool(w, "use_padding", t->use_padding);
     sw_json_key(w, "contour_rule");
     sw_json_string(w, sw_contour_rule_name(t->contour_rule));
-    put_int(w, "max_pixels", t->max_pixels);
+    sw_json_put_int(w, "max_pixels", t->max_pixels);
     sw_json_end_object(w);
 }
 
@@ -64,10 +46,10 @@ static void put_tiling(sw_json_writer *w, const sw_tile_settings *s)
     sw_json_array(w);
     for (int i = 0; i < s->n_scales; i++) sw_json_number(w, s->mpp_um[i]);
     sw_json_end_array(w);
-    put_int(w, "patch_px", s->patch_px);
-    put_int(w, "overlap_px", s->overlap_px);
-    put_int(w, "quality", s->quality);
-    put_bool(w, "whole_image", s->whole_image);
+    sw_json_put_int(w, "patch_px", s->patch_px);
+    sw_json_put_int(w, "overlap_px", s->overlap_px);
+    sw_json_put_int(w, "quality", s->quality);
+    sw_json_put_bool(w, "whole_image", s->whole_image);
     put_tissue(w, &s->tissue);
     sw_json_end_object(w);
 }
@@ -83,10 +65,10 @@ sw_status sw_model_use_json(const sw_model_use *u, char **text, sw_error *err)
     for (int i = 0; i < u->n_classes; i++) sw_json_string(&w, u->class_name[i]);
     sw_json_end_array(&w);
     put_tiling(&w, &u->tiling);
-    put_real(&w, "eval_mpp_um", u->eval_mpp_um);
-    put_int(&w, "crop_px", u->crop_px);
-    put_bool(&w, "bgr_as_reference", u->channel_order == SW_CHANNELS_BGR_AS_REFERENCE);
-    put_int(&w, "chunk_patches", u->chunk_patches);
+    sw_json_put_number(&w, "eval_mpp_um", u->eval_mpp_um);
+    sw_json_put_int(&w, "crop_px", u->crop_px);
+    sw_json_put_bool(&w, "bgr_as_reference", u->channel_order == SW_CHANNELS_BGR_AS_REFERENCE);
+    sw_json_put_int(&w, "chunk_patches", u->chunk_patches);
     sw_json_key(&w, "backend");
     sw_json_string(&w, u->backend);
     sw_json_end_object(&w);

@@ -186,53 +186,29 @@ static const char *const act_names[] = {"none", "relu", "gelu"};
 static const char *const norm_names[] = {"none", "ln"};
 static const char *const plus_names[] = {"off", "fixed", "learnable"};
 
-static void put_text(sw_json_writer *w, const char *key, const char *value)
-{
-    sw_json_key(w, key);
-    sw_json_string(w, value);
-}
-
-static void put_int(sw_json_writer *w, const char *key, int64_t value)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, value);
-}
-
-static void put_real(sw_json_writer *w, const char *key, double value)
-{
-    sw_json_key(w, key);
-    sw_json_number(w, value);
-}
-
-static void put_bool(sw_json_writer *w, const char *key, bool value)
-{
-    sw_json_key(w, key);
-    sw_json_bool(w, value);
-}
-
 sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
     sw_json_writer w;
     sw_json_begin(&w, &buf, 0);
     sw_json_object(&w);
-    put_text(&w, "encoder", o->encoder);
-    put_text(&w, "aggregator", o->aggregator);
-    put_bool(&w, "frozen", o->frozen);
-    put_int(&w, "inner_dim", o->mil.inner_dim);
-    put_int(&w, "classes", o->mil.classes);
-    put_int(&w, "heads", o->mil.heads);
-    put_real(&w, "dropout", o->mil.dropout);
-    put_text(&w, "act", act_names[o->mil.act]);
-    put_text(&w, "norm", norm_names[o->mil.norm]);
-    put_bool(&w, "bias", o->mil.bias);
-    put_bool(&w, "attn_bias", o->mil.attn_bias);
-    put_text(&w, "attn_plus", plus_names[o->mil.attn_plus]);
-    put_real(&w, "alpha", o->mil.alpha);
-    put_bool(&w, "ffn", o->mil.ffn);
-    put_real(&w, "attn_hidden", o->mil.attn_hidden);
-    put_bool(&w, "embed_new", o->mil.embed_new);
-    put_int(&w, "hidden", o->mil.hidden);
+    sw_json_put_string(&w, "encoder", o->encoder);
+    sw_json_put_string(&w, "aggregator", o->aggregator);
+    sw_json_put_bool(&w, "frozen", o->frozen);
+    sw_json_put_int(&w, "inner_dim", o->mil.inner_dim);
+    sw_json_put_int(&w, "classes", o->mil.classes);
+    sw_json_put_int(&w, "heads", o->mil.heads);
+    sw_json_put_number(&w, "dropout", o->mil.dropout);
+    sw_json_put_string(&w, "act", act_names[o->mil.act]);
+    sw_json_put_string(&w, "norm", norm_names[o->mil.norm]);
+    sw_json_put_bool(&w, "bias", o->mil.bias);
+    sw_json_put_bool(&w, "attn_bias", o->mil.attn_bias);
+    sw_json_put_string(&w, "attn_plus", plus_names[o->mil.attn_plus]);
+    sw_json_put_number(&w, "alpha", o->mil.alpha);
+    sw_json_put_bool(&w, "ffn", o->mil.ffn);
+    sw_json_put_number(&w, "attn_hidden", o->mil.attn_hidden);
+    sw_json_put_bool(&w, "embed_new", o->mil.embed_new);
+    sw_json_put_int(&w, "hidden", o->mil.hidden);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);

@@ -269,35 +269,17 @@ void sw_record_list_remove(sw_record_list *list, const char *slide_id)
     memmove(list->item + at, list->item + at + 1, (list->count - (size_t)at) * sizeof *list->item);
 }
 
-static void put_text(sw_json_writer *w, const char *key, const char *value)
-{
-    sw_json_key(w, key);
-    sw_json_string(w, value);
-}
-
-static void put_real(sw_json_writer *w, const char *key, double value)
-{
-    sw_json_key(w, key);
-    sw_json_number(w, value);
-}
-
-static void put_int(sw_json_writer *w, const char *key, int64_t value)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, value);
-}
-
 static void put_scale(sw_json_writer *w, const sw_store_scale *scale)
 {
     sw_json_object(w);
-    put_real(w, "mpp_um", scale->mpp_um);
-    put_real(w, "magnification", scale->magnification);
-    put_int(w, "patch_px", scale->patch_px);
-    put_int(w, "overlap_px", scale->overlap_px);
-    put_int(w, "quality", scale->quality);
-    put_real(w, "patch_level0_px", scale->patch_level0_px);
-    put_real(w, "step_level0_px", scale->step_level0_px);
-    put_int(w, "n_patches", scale->n_patches);
+    sw_json_put_number(w, "mpp_um", scale->mpp_um);
+    sw_json_put_number(w, "magnification", scale->magnification);
+    sw_json_put_int(w, "patch_px", scale->patch_px);
+    sw_json_put_int(w, "overlap_px", scale->overlap_px);
+    sw_json_put_int(w, "quality", scale->quality);
+    sw_json_put_number(w, "patch_level0_px", scale->patch_level0_px);
+    sw_json_put_number(w, "step_level0_px", scale->step_level0_px);
+    sw_json_put_int(w, "n_patches", scale->n_patches);
     sw_json_end_object(w);
 }
 
@@ -307,16 +289,16 @@ sw_status sw_record_put_slide(sw_kv *kv, uint32_t number, const sw_store_slide *
     sw_json_writer w;
     sw_json_begin(&w, &text, 0);
     sw_json_object(&w);
-    put_text(&w, "slide_id", slide->slide_id);
-    put_text(&w, "path", slide->path);
-    put_int(&w, "source_bytes", slide->source_bytes);
-    put_int(&w, "width", slide->width);
-    put_int(&w, "height", slide->height);
-    put_real(&w, "mpp_um", slide->mpp_um);
-    put_text(&w, "mpp_source", slide->mpp_source);
-    put_real(&w, "tissue_fraction", slide->tissue_fraction);
-    put_real(&w, "seconds", slide->seconds);
-    put_text(&w, "properties", slide->properties_json);
+    sw_json_put_string(&w, "slide_id", slide->slide_id);
+    sw_json_put_string(&w, "path", slide->path);
+    sw_json_put_int(&w, "source_bytes", slide->source_bytes);
+    sw_json_put_int(&w, "width", slide->width);
+    sw_json_put_int(&w, "height", slide->height);
+    sw_json_put_number(&w, "mpp_um", slide->mpp_um);
+    sw_json_put_string(&w, "mpp_source", slide->mpp_source);
+    sw_json_put_number(&w, "tissue_fraction", slide->tissue_fraction);
+    sw_json_put_number(&w, "seconds", slide->seconds);
+    sw_json_put_string(&w, "properties", slide->properties_json);
     sw_json_key(&w, "scales");
     sw_json_array(&w);
     for (int i = 0; i < slide->n_scales; i++) put_scale(&w, &slide->scale[i]);

@@ -20,12 +20,9 @@ static void put_best(sw_json_writer *w, const char *key, const sw_best *best)
 {
     sw_json_key(w, key);
     sw_json_object(w);
-    sw_json_key(w, "epoch");
-    sw_json_int(w, best->epoch);
-    sw_json_key(w, "metric");
-    sw_json_number(w, best->metric); /* NaN is written as null */
-    sw_json_key(w, "loss");
-    sw_json_number(w, best->loss);
+    sw_json_put_int(w, "epoch", best->epoch);
+    sw_json_put_number(w, "metric", best->metric); /* NaN is written as null */
+    sw_json_put_number(w, "loss", best->loss);
     sw_json_end_object(w);
 }
 
@@ -41,22 +38,14 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
         int64_t value;
     } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
                 {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes}};
-    for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) {
-        sw_json_key(&w, ints[i].key);
-        sw_json_int(&w, ints[i].value);
-    }
-    sw_json_key(&w, "loss_sum");
-    sw_json_number(&w, s->loss_sum);
-    sw_json_key(&w, "seconds");
-    sw_json_number(&w, s->seconds);
+    for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) sw_json_put_int(&w, ints[i].key, ints[i].value);
+    sw_json_put_number(&w, "loss_sum", s->loss_sum);
+    sw_json_put_number(&w, "seconds", s->seconds);
     put_best(&w, "best", &s->best[0]);
     put_best(&w, "best_ema", &s->best[1]);
-    sw_json_key(&w, "finished");
-    sw_json_bool(&w, s->finished);
-    sw_json_key(&w, "stopped_early");
-    sw_json_bool(&w, s->stopped_early);
-    sw_json_key(&w, "config");
-    sw_json_string(&w, hash);
+    sw_json_put_bool(&w, "finished", s->finished);
+    sw_json_put_bool(&w, "stopped_early", s->stopped_early);
+    sw_json_put_string(&w, "config", hash);
     sw_json_end_object(&w);
 }
 
