@@ -97,6 +97,7 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     put_int(out, "max_n_holes", s->tissue.max_n_holes);
     put_bool(out, "use_padding", s->tissue.use_padding);
     snprintf(next_pair(out, "contour_rule"), sizeof out->text[0], "%s", sw_contour_rule_name(s->tissue.contour_rule));
+    put_real(out, "max_area_share", s->tissue.max_area_share);
     put_int(out, "max_pixels", s->tissue.max_pixels);
 }
 
@@ -162,6 +163,7 @@ static void get_tissue(reader *r, sw_tissue_options *out, sw_error *err, sw_stat
     out->a_h = get_real(r, "a_h");
     out->max_n_holes = (int)get_int(r, "max_n_holes");
     out->use_padding = get_bool(r, "use_padding");
+    out->max_area_share = get_real(r, "max_area_share");
     out->max_pixels = get_int(r, "max_pixels");
     const char *rule = get(r, "contour_rule");
     *status = rule ? sw_contour_rule_parse(rule, &out->contour_rule, err) : SW_OK;

@@ -90,6 +90,7 @@ TEST(settings_come_back_from_the_store)
     o.settings.tissue.a_h = 0.1;
     o.settings.tissue.otsu = true;
     o.settings.tissue.use_padding = false;
+    o.settings.tissue.max_area_share = 0.0025;
     o.settings.tissue.contour_rule = SW_CONTOUR_CENTER;
     CHECK_OK(sw_tile(&o, &list, &result, &err)); /* no slides: an empty store */
     CHECK_OK(sw_store_open(path, &store, &err));
@@ -101,6 +102,7 @@ TEST(settings_come_back_from_the_store)
     CHECK(s.tissue.sthresh == 17 && s.tissue.mthresh == 7 && s.tissue.close == 4 && s.tissue.otsu && !s.tissue.use_padding);
     CHECK(s.tissue.a_t == 1 && s.tissue.a_h == 0.1 && s.tissue.max_n_holes == 8 && s.tissue.seg_level == -1);
     CHECK(s.tissue.contour_rule == SW_CONTOUR_CENTER && s.tissue.max_pixels == o.settings.tissue.max_pixels);
+    CHECK(s.tissue.max_area_share == 0.0025);
 }
 
 TEST(settings_out_of_range)
