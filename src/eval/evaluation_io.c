@@ -10,18 +10,6 @@
 #include "base/mem.h"
 #include "eval/eval.h"
 
-static void named_number(sw_json_writer *w, const char *key, double value)
-{
-    sw_json_key(w, key);
-    sw_json_number(w, value);
-}
-
-static void named_int(sw_json_writer *w, const char *key, int64_t value)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, value);
-}
-
 static void put_metrics(sw_json_writer *w, const sw_evaluation *e)
 {
     sw_json_key(w, "metrics");
@@ -30,12 +18,12 @@ static void put_metrics(sw_json_writer *w, const sw_evaluation *e)
         const sw_metric_value *v = &e->metric[m];
         sw_json_key(w, sw_metric_name((sw_metric_id)m));
         sw_json_object(w);
-        named_number(w, "value", v->value);
-        named_number(w, "mean", v->mean);
-        named_number(w, "sd", v->sd);
-        named_number(w, "low", v->low);
-        named_number(w, "high", v->high);
-        named_int(w, "undefined", v->undefined);
+        sw_json_put_number(w, "value", v->value);
+        sw_json_put_number(w, "mean", v->mean);
+        sw_json_put_number(w, "sd", v->sd);
+        sw_json_put_number(w, "low", v->low);
+        sw_json_put_number(w, "high", v->high);
+        sw_json_put_int(w, "undefined", v->undefined);
         sw_json_end_object(w);
     }
     sw_json_end_object(w);
@@ -50,13 +38,13 @@ static void put_classes(sw_json_writer *w, const sw_evaluation *e)
         sw_json_object(w);
         sw_json_key(w, "class");
         sw_json_string(w, e->class_name[c]);
-        named_int(w, "support", m->support);
-        named_int(w, "predicted", m->predicted);
-        named_number(w, "recall", m->recall);
-        named_number(w, "specificity", m->specificity);
-        named_number(w, "precision", m->precision);
-        named_number(w, "f1", m->f1);
-        named_number(w, "auc", m->auc);
+        sw_json_put_int(w, "support", m->support);
+        sw_json_put_int(w, "predicted", m->predicted);
+        sw_json_put_number(w, "recall", m->recall);
+        sw_json_put_number(w, "specificity", m->specificity);
+        sw_json_put_number(w, "precision", m->precision);
+        sw_json_put_number(w, "f1", m->f1);
+        sw_json_put_number(w, "auc", m->auc);
         sw_json_end_object(w);
     }
     sw_json_end_array(w);
@@ -67,13 +55,13 @@ static void put_all(sw_json_writer *w, const sw_evaluation *e)
     sw_json_object(w);
     sw_json_key(w, "split");
     sw_json_string(w, e->split);
-    named_int(w, "slides", e->count);
-    named_int(w, "unlabelled", e->unlabelled);
+    sw_json_put_int(w, "slides", e->count);
+    sw_json_put_int(w, "unlabelled", e->unlabelled);
     sw_json_key(w, "classes");
     sw_json_array(w);
     for (int c = 0; c < e->n_classes; c++) sw_json_string(w, e->class_name[c]);
     sw_json_end_array(w);
-    named_int(w, "resamples", e->resamples);
+    sw_json_put_int(w, "resamples", e->resamples);
     put_metrics(w, e);
     sw_json_key(w, "confusion");
     sw_json_array(w);
@@ -84,7 +72,7 @@ static void put_all(sw_json_writer *w, const sw_evaluation *e)
     }
     sw_json_end_array(w);
     put_classes(w, e);
-    named_int(w, "auc_left_out", e->auc_left_out);
+    sw_json_put_int(w, "auc_left_out", e->auc_left_out);
     sw_json_end_object(w);
 }
 

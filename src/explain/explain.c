@@ -10,25 +10,13 @@
 #include "slidewise/predict.h"
 #include "slidewise/slide.h"
 
-static void named_number(sw_json_writer *w, const char *key, double value)
-{
-    sw_json_key(w, key);
-    sw_json_number(w, value);
-}
-
-static void named_int(sw_json_writer *w, const char *key, int64_t value)
-{
-    sw_json_key(w, key);
-    sw_json_int(w, value);
-}
-
 static void put_prediction(sw_json_writer *w, const struct sw_slide_prediction *p, const char *const *class_names)
 {
     sw_json_key(w, "predicted");
     sw_json_string(w, class_names[p->predicted]);
     sw_json_key(w, "probability");
     sw_json_object(w);
-    for (int c = 0; c < p->n_classes; c++) named_number(w, class_names[c], p->probability[c]);
+    for (int c = 0; c < p->n_classes; c++) sw_json_put_number(w, class_names[c], p->probability[c]);
     sw_json_end_object(w);
 }
 
@@ -36,11 +24,11 @@ static void put_attention(sw_json_writer *w, const sw_attention_stats *s)
 {
     sw_json_key(w, "attention");
     sw_json_object(w);
-    named_number(w, "threshold", s->threshold);
-    named_number(w, "sparsity", s->sparsity);
-    named_number(w, "below_mean", s->below_mean);
-    named_number(w, "entropy_gap", s->entropy_gap);
-    named_number(w, "gini", s->gini);
+    sw_json_put_number(w, "threshold", s->threshold);
+    sw_json_put_number(w, "sparsity", s->sparsity);
+    sw_json_put_number(w, "below_mean", s->below_mean);
+    sw_json_put_number(w, "entropy_gap", s->entropy_gap);
+    sw_json_put_number(w, "gini", s->gini);
     sw_json_end_object(w);
 }
 
@@ -48,13 +36,13 @@ static void put_focus(sw_json_writer *w, const sw_focus_score *f)
 {
     sw_json_key(w, "focus");
     sw_json_object(w);
-    named_int(w, "n_positive", f->n_positive);
-    named_int(w, "n_foci", f->n_foci);
-    named_int(w, "n_found", f->n_found);
-    named_number(w, "auc", f->auc);
-    named_int(w, "top", f->top);
-    named_number(w, "top_hits", f->top_hits);
-    named_number(w, "top_expected", f->top_expected);
+    sw_json_put_int(w, "n_positive", f->n_positive);
+    sw_json_put_int(w, "n_foci", f->n_foci);
+    sw_json_put_int(w, "n_found", f->n_found);
+    sw_json_put_number(w, "auc", f->auc);
+    sw_json_put_int(w, "top", f->top);
+    sw_json_put_number(w, "top_hits", f->top_hits);
+    sw_json_put_number(w, "top_expected", f->top_expected);
     sw_json_end_object(w);
 }
 
@@ -71,8 +59,8 @@ static sw_status write_summary(const struct sw_slide_prediction *p, const char *
     sw_json_key(&w, "slide");
     sw_json_string(&w, p->slide_id);
     put_prediction(&w, p, class_names);
-    named_int(&w, "n_patches", p->n_patches);
-    named_int(&w, "n_heads", p->n_heads);
+    sw_json_put_int(&w, "n_patches", p->n_patches);
+    sw_json_put_int(&w, "n_heads", p->n_heads);
     sw_json_key(&w, "head");
     if (opt->head == SW_HEAD_MEAN) {
         sw_json_string(&w, "mean");
@@ -81,7 +69,7 @@ static sw_status write_summary(const struct sw_slide_prediction *p, const char *
     }
     sw_json_key(&w, "scale");
     sw_json_string(&w, opt->scale == SW_HEAT_RANK ? "rank" : "min_max");
-    named_number(&w, "mpp_um", p->mpp_um);
+    sw_json_put_number(&w, "mpp_um", p->mpp_um);
     put_attention(&w, &stats);
     if (focus) put_focus(&w, focus);
     sw_json_end_object(&w);

@@ -34,6 +34,7 @@ static void put_tissue(sw_json_writer *w, const sw_tissue_options *t)
     sw_json_put_bool(w, "use_padding", t->use_padding);
     sw_json_key(w, "contour_rule");
     sw_json_string(w, sw_contour_rule_name(t->contour_rule));
+    sw_json_put_number(w, "max_area_share", t->max_area_share);
     sw_json_put_int(w, "max_pixels", t->max_pixels);
     sw_json_end_object(w);
 }
@@ -90,6 +91,7 @@ static sw_status get_tissue(const sw_json *t, sw_tissue_options *out, sw_error *
     o.max_n_holes = (int)sw_json_integer(sw_json_get(t, "max_n_holes"), o.max_n_holes);
     o.line_thickness = sw_json_real(sw_json_get(t, "line_thickness"), o.line_thickness);
     o.use_padding = sw_json_truth(sw_json_get(t, "use_padding"), o.use_padding);
+    o.max_area_share = sw_json_real(sw_json_get(t, "max_area_share"), o.max_area_share);
     o.max_pixels = sw_json_integer(sw_json_get(t, "max_pixels"), o.max_pixels);
     SW_TRY(sw_contour_rule_parse(sw_json_text(sw_json_get(t, "contour_rule"), ""), &o.contour_rule, err));
     *out = o;
@@ -180,6 +182,9 @@ static sw_status open_parts(sw_backend *be, const char *path, sw_model **model, 
     SW_TRY(sw_model_options_parse(text, path, &options, err));
     SW_TRY(sw_model_new(be, SW_F32, &options, model, err));
     sw_status status = sw_model_get(*model, "", w, err);
+    if (status == SW_OK && sw_model_classes(*model) != use->n_classes)
+        status = sw_error_set(err, SW_E_FORMAT, "%s: its model has %d classes, but %d names of classes stand beside it; the file is damaged",
+                              path, sw_model_classes(*model), use->n_classes);
     if (status == SW_OK) return SW_OK;
     sw_model_free(*model);
     *model = NULL;

@@ -37,7 +37,7 @@ void sw_slide_prediction_free(sw_slide_prediction *p)
     *p = (sw_slide_prediction){0};
 }
 
-/* "best", "last" or a path. A run that never validated has no best: its last is meant. */
+/* "best", "last" or a path; NULL is "best". */
 static sw_status find_checkpoint(const char *run_dir, const char *wanted, char **path, sw_error *err)
 {
     const char *name = wanted ? wanted : "best";
