@@ -79,6 +79,16 @@ static sw_status predict_all(sw_predictor *p, const sw_slide_list *list, sw_buf 
     return sw_buf_status(csv, err);
 }
 
+/* path NULL: standard output. */
+static sw_status write_table(const char *path, const sw_buf *csv, sw_error *err)
+{
+    SW_TRY(sw_buf_status(csv, err));
+    if (path) return sw_file_write(path, csv->data, csv->size, err);
+    if (fwrite(csv->data, 1, csv->size, stdout) != csv->size || fflush(stdout) != 0)
+        return sw_error_set(err, SW_E_IO, "standard output: writing the predictions failed; give a file with -o");
+    return SW_OK;
+}
+
 static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
 {
     SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
@@ -93,15 +103,12 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     o.sink = cli_sink();
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &o, &predictor, err));
     SW_TRY(cli_slide_list(args, 1, cli_operand_count(args) - 1, &list, err));
-    SW_TRY(predict_all(predictor, &list, &csv, failures, err));
     const char *path = cli_text(args, "output", NULL);
-    if (path) {
-        SW_TRY(sw_file_write(path, csv.data, csv.size, err));
-        printf("%zu slides predicted, %zu failed: %s\n", list.count - *failures, *failures, path);
-        return SW_OK;
-    }
-    if (fwrite(csv.data, 1, csv.size, stdout) != csv.size || fflush(stdout) != 0)
-        return sw_error_set(err, SW_E_IO, "standard output: writing the predictions failed; give a file with -o");
+    sw_status status = predict_all(predictor, &list, &csv, failures, err);
+    if (status != SW_OK && status != SW_E_CANCELLED) return status;
+    SW_TRY(write_table(path, &csv, err)); /* when interrupted: the slides that are done */
+    SW_TRY(status);
+    if (path) printf("%zu slides predicted, %zu failed: %s\n", list.count - *failures, *failures, path);
     return SW_OK;
 }
 

@@ -35,6 +35,8 @@ typedef struct job {
     char *store, *heatmaps;
     sw_slide_list slides;
     sw_tile_result tiled;
+    sw_buf failures;  /* failures.csv: what the report tells of slides that could not be used */
+    int64_t undrawn;  /* slides whose heatmap failed */
 } job;
 
 static void job_free(job *j)
@@ -43,6 +45,7 @@ static void job_free(job *j)
     sw_free(j->heatmaps);
     sw_slide_list_free(&j->slides);
     sw_tile_result_free(&j->tiled);
+    sw_buf_free(&j->failures);
 }
 
 /* The operands before the last are slides, the last is the label table. */
@@ -59,22 +62,21 @@ static sw_status job_begin(job *j, const cli_args *args, sw_error *err)
     return sw_mkdir_p(j->out, err);
 }
 
-/* failures.csv: what the report tells of slides that could not be used. */
+static void add_failure(job *j, const char *slide_id, const char *stage, const char *reason)
+{
+    if (j->failures.size == 0) sw_buf_puts(&j->failures, "slide_id,stage,reason\n");
+    sw_csv_put(&j->failures, slide_id, false);
+    sw_csv_put(&j->failures, stage, false);
+    sw_csv_put(&j->failures, reason, true);
+}
+
 static sw_status write_failures(const job *j, sw_error *err)
 {
-    SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
     SW_AUTOFREE char *path = sw_path_join(j->out, "failures.csv");
     if (!path) return sw_nomem(err);
-    sw_buf_puts(&csv, "slide_id,stage,reason\n");
-    for (size_t i = 0; i < j->tiled.count; i++) {
-        const sw_tile_row *row = &j->tiled.row[i];
-        if (!row->reason) continue;
-        sw_csv_put(&csv, row->slide_id, false);
-        sw_csv_put(&csv, "tile", false);
-        sw_csv_put(&csv, row->reason, true);
-    }
-    SW_TRY(sw_buf_status(&csv, err));
-    return sw_file_write(path, csv.data, csv.size, err);
+    SW_TRY(sw_buf_status(&j->failures, err));
+    if (j->failures.size == 0) return sw_file_remove(path, err); /* of an earlier call */
+    return sw_file_write(path, j->failures.data, j->failures.size, err);
 }
 
 static sw_status tile(job *j, sw_error *err)
@@ -86,6 +88,8 @@ static sw_status tile(job *j, sw_error *err)
     fflush(stdout);
     SW_TRY(sw_tile(&o, &j->slides, &j->tiled, err));
     cli_tile_print(&j->tiled, j->store);
+    for (size_t i = 0; i < j->tiled.count; i++)
+        if (j->tiled.row[i].reason) add_failure(j, j->tiled.row[i].slide_id, "tile", j->tiled.row[i].reason);
     SW_TRY(write_failures(j, err));
     if (j->tiled.n_failed > 0 && !cli_flag(j->args, "allow-failures"))
         return sw_error_set(err, SW_E_INVALID,
@@ -124,10 +128,12 @@ static sw_status train(job *j, sw_train_result *result, sw_error *err)
     printf("    %lld epochs, %lld steps%s", (long long)result->epochs, (long long)result->steps,
            result->stopped_early ? ", stopped early" : "");
     if (!isnan(result->best_metric)) printf("; best %s %.4f at epoch %d", result->metric, result->best_metric, result->best_epoch);
+    else if (!isnan(result->best_loss)) printf("; best validation loss %.4f at epoch %d", result->best_loss, result->best_epoch);
     printf("\n");
     return SW_OK;
 }
 
+/* Training has measured its splits as the configuration says; here they are shown. */
 static sw_status evaluate(job *j, sw_error *err)
 {
     static const char *const splits[] = {"val", "test"};
@@ -135,12 +141,11 @@ static sw_status evaluate(job *j, sw_error *err)
     for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
         char name[64], *text = NULL;
         sw_evaluation e = {0};
-        sw_eval_options o = sw_eval_options_default();
-        snprintf(name, sizeof name, "predictions_%s.csv", splits[i]);
+        snprintf(name, sizeof name, "metrics_%s.json", splits[i]);
         SW_AUTOFREE char *path = sw_path_join(j->out, name);
         if (!path) return sw_nomem(err);
         if (!sw_path_exists(path)) continue;
-        SW_TRY(sw_eval_run(j->out, splits[i], &o, &e, err));
+        SW_TRY(sw_evaluation_read(path, &e, err));
         sw_status status = sw_evaluation_text(&e, &text, err);
         if (status == SW_OK) printf("\n%s\n", text);
         sw_evaluation_text_free(text);
@@ -167,59 +172,85 @@ static size_t choose(const sw_predictions *p, size_t wanted, int64_t *row)
     return n;
 }
 
-typedef struct focus_sum {
-    double auc, hits, expected;
-    int64_t n, found, foci;
-} focus_sum;
+typedef struct drawing {
+    job *job;
+    sw_predictor *predictor;
+    const char **class_name;
+    bool no_attention; /* the aggregator has none: there is nothing to draw */
+    int64_t drawn;
+    double auc, hits, expected; /* sums over the slides with a score */
+    int64_t scored, found, foci;
+} drawing;
 
-static sw_status draw_one(job *j, sw_predictor *predictor, const char *slide_id, focus_sum *sum, sw_error *err)
+static void add_score(drawing *d, const sw_focus_score *focus)
 {
-    const sw_slide_entry *entry = sw_slide_list_find(&j->slides, slide_id);
-    if (!entry) return SW_OK; /* tiled earlier, its file was not given this time */
-    sw_slide_prediction prediction = {0};
-    sw_slide *slide = NULL;
-    sw_focus_score focus = {.auc = NAN};
-    const char *names[256];
-    sw_slide_options so = sw_slide_options_default();
-    sw_explain_options eo = sw_explain_options_default();
-    const char *foci_dir = cli_text(j->args, "foci", NULL);
-    SW_AUTOFREE char *foci = foci_dir ? sw_asprintf("%s/%s.geojson", foci_dir, slide_id) : NULL;
-    if (foci_dir && !foci) return sw_nomem(err);
-    for (int i = 0; i < sw_predictor_classes(predictor) && i < 256; i++) names[i] = sw_predictor_class(predictor, i);
-    so.mpp_um = entry->mpp_um;
-    eo.slide_mpp_um = cli_real(j->args, "slide-mpp", 0.0);
-    eo.foci = foci && sw_path_exists(foci) ? foci : NULL;
-    eo.sink = cli_sink();
-    sw_status status = sw_predictor_slide(predictor, entry->path, entry->mpp_um, &prediction, err);
-    if (status == SW_OK) status = sw_slide_open(entry->path, &so, &slide, err);
-    if (status == SW_OK) status = sw_explain_slide(slide, &prediction, names, j->heatmaps, &eo, &focus, err);
-    sw_slide_close(&slide);
-    sw_slide_prediction_free(&prediction);
-    if (status == SW_OK && eo.foci && !isnan(focus.auc)) {
-        sum->auc += focus.auc;
-        sum->hits += focus.top_hits;
-        sum->expected += focus.top_expected;
-        sum->foci += focus.n_foci;
-        sum->found += focus.n_found;
-        sum->n++;
-    }
-    return status;
+    if (isnan(focus->auc)) return;
+    d->auc += focus->auc;
+    d->hits += focus->top_hits;
+    d->expected += focus->top_expected;
+    d->foci += focus->n_foci;
+    d->found += focus->n_found;
+    d->scored++;
 }
 
-static sw_status write_focus(const job *j, const focus_sum *s, sw_error *err)
+static sw_status draw_one(drawing *d, const sw_slide_entry *entry, sw_error *err)
 {
-    if (s->n == 0) return SW_OK;
-    double n = (double)s->n;
+    SW_CLEANUP(sw_slide_prediction_free) sw_slide_prediction prediction = {0};
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    sw_focus_score focus = {.auc = NAN};
+    sw_slide_options so = sw_slide_options_default();
+    sw_explain_options eo = sw_explain_options_default();
+    const char *foci_dir = cli_text(d->job->args, "foci", NULL);
+    SW_AUTOFREE char *foci = foci_dir ? sw_asprintf("%s/%s.geojson", foci_dir, entry->slide_id) : NULL;
+    if (foci_dir && !foci) return sw_nomem(err);
+    so.mpp_um = entry->mpp_um;
+    eo.slide_mpp_um = cli_real(d->job->args, "slide-mpp", 0.0);
+    eo.foci = foci && sw_path_exists(foci) ? foci : NULL;
+    eo.sink = cli_sink();
+    SW_TRY(sw_predictor_slide(d->predictor, entry->path, entry->mpp_um, &prediction, err));
+    d->no_attention = prediction.n_heads == 0;
+    if (d->no_attention) return SW_OK;
+    SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
+    SW_TRY(sw_explain_slide(slide, &prediction, d->class_name, d->job->heatmaps, &eo, &focus, err));
+    if (eo.foci) add_score(d, &focus);
+    d->drawn++;
+    return SW_OK;
+}
+
+/* A slide that fails does not stop the others; it is listed in failures.csv. */
+static sw_status draw_slides(drawing *d, const sw_predictions *p, const int64_t *row, size_t n, sw_error *err)
+{
+    job *j = d->job;
+    for (size_t i = 0; i < n && !d->no_attention; i++) {
+        const char *slide_id = p->slide_id[row[i]];
+        const sw_slide_entry *entry = sw_slide_list_find(&j->slides, slide_id);
+        if (!entry) continue; /* tiled earlier, its file was not given this time */
+        sw_status status = draw_one(d, entry, err);
+        if (status == SW_E_CANCELLED || status == SW_E_NOMEM || status == SW_E_NOSPACE) return status;
+        if (status == SW_OK) continue;
+        fprintf(stderr, "slidewise: %s: %s\n", slide_id, err->message);
+        add_failure(j, slide_id, "heatmap", err->message);
+        j->undrawn++;
+    }
+    if (d->no_attention) printf("    none: this aggregator has no attention\n");
+    else printf("    %lld slides in %s\n", (long long)d->drawn, j->heatmaps);
+    return j->undrawn > 0 ? write_failures(j, err) : SW_OK;
+}
+
+static sw_status write_focus(const drawing *d, sw_error *err)
+{
+    if (d->scored == 0) return SW_OK;
+    double n = (double)d->scored;
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
-    SW_AUTOFREE char *path = sw_path_join(j->out, "focus.json");
+    SW_AUTOFREE char *path = sw_path_join(d->job->out, "focus.json");
     if (!path) return sw_nomem(err);
     printf("    heatmaps against the true foci, %lld slides: patch AUC %.3f; top patches in a focus %.2f (by chance %.2f); "
            "foci found %lld of %lld\n",
-           (long long)s->n, s->auc / n, s->hits / n, s->expected / n, (long long)s->found, (long long)s->foci);
+           (long long)d->scored, d->auc / n, d->hits / n, d->expected / n, (long long)d->found, (long long)d->foci);
     sw_buf_printf(&text,
                   "{\"slides\": %lld, \"auc\": %.6f, \"top_hits\": %.6f, \"top_expected\": %.6f, \"found\": %lld, "
                   "\"foci\": %lld}\n",
-                  (long long)s->n, s->auc / n, s->hits / n, s->expected / n, (long long)s->found, (long long)s->foci);
+                  (long long)d->scored, d->auc / n, d->hits / n, d->expected / n, (long long)d->found, (long long)d->foci);
     SW_TRY(sw_buf_status(&text, err));
     return sw_file_write(path, text.data, text.size, err);
 }
@@ -235,17 +266,19 @@ static sw_status draw(job *j, sw_error *err)
     fflush(stdout);
     if (wanted < 1 || !sw_path_exists(path)) return SW_OK;
     SW_TRY(sw_predictions_read(path, &p, err));
-    SW_AUTOFREE int64_t *row = sw_calloc((size_t)p.count + 1, sizeof *row);
-    if (!row) return sw_nomem(err);
     sw_predictor_options o = sw_predictor_options_default();
     o.slide_mpp_um = cli_real(j->args, "slide-mpp", 0.0);
     o.threads = (int)cli_int(j->args, "threads", 0);
+    o.sink = cli_sink();
     SW_TRY(sw_predictor_open(j->out, &o, &predictor, err));
-    focus_sum sum = {0};
-    size_t n = choose(&p, (size_t)wanted, row);
-    for (size_t i = 0; i < n; i++) SW_TRY(draw_one(j, predictor, p.slide_id[row[i]], &sum, err));
-    printf("    %zu slides in %s\n", n, j->heatmaps);
-    return write_focus(j, &sum, err);
+    int classes = sw_predictor_classes(predictor);
+    SW_AUTOFREE int64_t *row = sw_calloc((size_t)p.count + 1, sizeof *row);
+    SW_AUTOFREE const char **name = sw_calloc((size_t)classes, sizeof *name);
+    if (!row || !name) return sw_nomem(err);
+    for (int i = 0; i < classes; i++) name[i] = sw_predictor_class(predictor, i);
+    drawing d = {.job = j, .predictor = predictor, .class_name = name};
+    SW_TRY(draw_slides(&d, &p, row, choose(&p, (size_t)wanted, row), err));
+    return write_focus(&d, err);
 }
 
 static sw_status report(job *j, sw_error *err)
@@ -277,7 +310,7 @@ static int run(const cli_args *args)
     if (cli_list_count(args, "set") > MAX_SETS) return cli_misuse("--set can be given at most %d times", MAX_SETS);
     sw_status status = run_all(&j, args, &err);
     job_free(&j);
-    if (status == SW_OK) return 0;
+    if (status == SW_OK) return j.undrawn > 0 && !cli_flag(args, "allow-failures") ? 1 : 0;
     int code = cli_fail(&err);
     return status == SW_E_CANCELLED ? 130 : code;
 }

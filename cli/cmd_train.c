@@ -22,8 +22,9 @@ static void print_result(const sw_train_result *r)
     printf("%s after %lld epochs (%lld steps), %.0f s\n",
            r->cancelled ? "interrupted" : r->stopped_early ? "stopped early" : "trained", (long long)r->epochs,
            (long long)r->steps, r->seconds);
-    if (isnan(r->best_metric)) printf("no validation set: the last epoch is kept\n");
-    else printf("best %s %.4f at epoch %d\n", r->metric, r->best_metric, r->best_epoch);
+    if (!isnan(r->best_metric)) printf("best %s %.4f at epoch %d\n", r->metric, r->best_metric, r->best_epoch);
+    else if (!isnan(r->best_loss)) printf("best validation loss %.4f at epoch %d\n", r->best_loss, r->best_epoch);
+    else if (r->best_epoch > 0) printf("no validation set: the last epoch is kept\n");
     printf("run directory: %s\n", r->run_dir);
     if (r->cancelled) printf("go on with the same command and --resume\n");
 }

@@ -29,7 +29,8 @@ typedef struct sw_train_result {
     char run_dir[1024];
     int64_t epochs, steps;   /* done in all, including before a resume */
     int best_epoch;          /* 1-based; 0: none */
-    double best_metric;      /* value of the selection metric at best_epoch; NaN: none */
+    double best_metric;      /* value of the selection metric at best_epoch; NaN: not defined on the validation set */
+    double best_loss;        /* mean cross-entropy of the validation set at best_epoch; NaN: there is no such set */
     char metric[64];         /* its name */
     double seconds;          /* of this call */
     bool stopped_early, cancelled;

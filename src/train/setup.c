@@ -133,7 +133,7 @@ static sw_status make_loader(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
     sw_loader_options lo = sw_loader_options_of(c);
-    int workers = c->run.workers > 0 ? (int)c->run.workers : sw_cpu_count();
+    int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: all CPUs */
     SW_TRY(sw_pool_new(workers, &t->pool, err));
     return sw_loader_new(t->store, t->dataset, SW_SPLIT_TRAIN, &t->scales, &lo, t->pool, &t->loader, err);
 }

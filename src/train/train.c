@@ -140,12 +140,27 @@ static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *e
     return SW_OK;
 }
 
-/* Strictly greater as in the reference; among equal values, which small validation sets give often, the lower loss. */
+/* Strictly greater as in the reference; among equal values, which small validation sets give often, the lower loss. A
+ * metric that is not defined on the validation set (the AUC of one class) leaves the choice to the loss. */
 static bool is_better(const sw_best *best, double value, double loss)
 {
     if (best->epoch == 0) return true;
-    if (isnan(value)) return false;
+    if (isnan(value)) return isnan(best->metric) && loss < best->loss;
     return isnan(best->metric) || value > best->metric || (value == best->metric && loss < best->loss);
+}
+
+/* What early stopping counts: a tie is not worse, as in the reference. */
+static bool is_worse(const sw_best *best, double value, double loss)
+{
+    if (best->epoch == 0) return false;
+    if (isnan(value)) return !isnan(best->metric) || loss > best->loss;
+    return value < best->metric;
+}
+
+static void warn_undefined(const sw_trainer *t)
+{
+    sw_log_warning(t->sink, "the validation %s is not defined (a class without an example in val?); the validation loss selects",
+                   sw_metric_title((sw_metric_id)t->metric));
 }
 
 /* Validates the views that are kept and writes those that are better than before. Without a validation set the last
@@ -160,9 +175,10 @@ static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
         double value = has_val ? r->view[view].metric[t->metric] : NAN;
         double loss = r->view[view].loss;
         bool better = !has_val || is_better(best, value, loss);
-        if (view == sw_trainer_primary(t) && has_val)
-            /* a tie resets the counter, as in the reference */
-            t->state.stale = best->epoch == 0 || !(value < best->metric) ? 0 : t->state.stale + 1;
+        if (view == sw_trainer_primary(t) && has_val) {
+            if (isnan(value) && best->epoch == 0) warn_undefined(t);
+            t->state.stale = is_worse(best, value, loss) ? t->state.stale + 1 : 0;
+        }
         if (!better) continue;
         *best = (sw_best){t->state.epoch + 1, value, has_val ? loss : NAN};
         r->best[view] = true;
@@ -201,7 +217,7 @@ static sw_status end_epoch(loop *l, sw_error *err)
                          .lr = sw_schedule_lr(&t->schedule, t->state.epoch),
                          .grad_norm = l->grad_norm,
                          .seconds = t->state.seconds,
-                         .patches_per_second = seconds > 0.0 ? (double)l->patches / seconds : NAN};
+                         .patches_per_second = seconds > 0.0 && l->patches > 0 ? (double)l->patches / seconds : NAN};
     SW_TRY(select_best(t, &r, err));
     SW_TRY(sw_trainer_log_epoch(t, &r, err));
     describe(t, &r);
@@ -209,6 +225,19 @@ static sw_status end_epoch(loop *l, sw_error *err)
     t->state.epoch_step = 0;
     t->state.loss_sum = t->state.seconds = 0.0;
     t->state.stopped_early = stops_early(t);
+    return sw_trainer_save(t, err);
+}
+
+/* Stopped within validation: the epoch's steps are kept, and a resumed run begins at their end. */
+static sw_status end_or_cancel(loop *l, sw_error *err)
+{
+    sw_trainer *t = l->t;
+    sw_train_state before = t->state;
+    sw_status status = end_epoch(l, err);
+    if (status != SW_E_CANCELLED) return status;
+    before.seconds = t->state.seconds;
+    t->state = before;
+    l->cancelled = true;
     return sw_trainer_save(t, err);
 }
 
@@ -221,7 +250,7 @@ static sw_status run_epochs(loop *l, sw_error *err)
         SW_TRY(run_steps(l, err));
         bool whole = t->state.epoch_step == sw_loader_steps(t->loader);
         if (!whole) t->state.seconds += (double)(sw_now_ns() - l->begun_ns) * 1e-9;
-        SW_TRY(whole ? end_epoch(l, err) : sw_trainer_save(t, err));
+        SW_TRY(whole ? end_or_cancel(l, err) : sw_trainer_save(t, err));
     }
     return SW_OK;
 }
@@ -236,6 +265,7 @@ static void report(const loop *l, int64_t start_ns, sw_train_result *result)
                                 .steps = t->state.steps,
                                 .best_epoch = best->epoch,
                                 .best_metric = best->metric,
+                                .best_loss = best->loss,
                                 .seconds = (double)(sw_now_ns() - start_ns) * 1e-9,
                                 .stopped_early = t->state.stopped_early,
                                 .cancelled = l->cancelled};
