@@ -104,6 +104,7 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &o, &predictor, err));
     SW_TRY(cli_slide_list(args, 1, cli_operand_count(args) - 1, &list, err));
     const char *path = cli_text(args, "output", NULL);
+    if (path) SW_TRY(sw_file_probe(path, err)); /* before the work, not after it */
     sw_status status = predict_all(predictor, &list, &csv, failures, err);
     if (status != SW_OK && status != SW_E_CANCELLED) return status;
     SW_TRY(write_table(path, &csv, err)); /* when interrupted: the slides that are done */

@@ -29,6 +29,7 @@ static const char *mend_of(int errnum)
 {
     switch (errnum) {
     case ENOENT: return "; check the path";
+    case ENOTDIR: return "; a part of the path is a file";
     case EACCES:
     case EPERM:
     case EROFS: return "; change its permissions or choose another place";
@@ -160,6 +161,9 @@ sw_status sw_file_read(const char *path, sw_buf *out, sw_error *err)
     return read_all(fd, path, out, err);
 }
 
+/* Between the name of a file and the six characters of mkostemp while it is written. */
+#define TEMPORARY ".tmp-"
+
 static int write_all(int fd, const char *bytes, size_t size)
 {
     while (size > 0) {
@@ -170,6 +174,16 @@ static int write_all(int fd, const char *bytes, size_t size)
         size -= (size_t)put;
     }
     return fsync(fd) == 0 ? 0 : errno;
+}
+
+sw_status sw_file_probe(const char *path, sw_error *err)
+{
+    SW_AUTOFREE char *temporary = sw_asprintf("%s" TEMPORARY "XXXXXX", path);
+    if (!temporary) return sw_nomem(err);
+    if (sw_path_is_dir(path)) return path_error(err, "write", path, EISDIR);
+    SW_CLEANUP(close_fd) int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) return path_error(err, "write", path, errno);
+    return sw_file_remove(temporary, err);
 }
 
 /* Makes the rename itself survive a power cut. Some network file systems refuse to sync a folder; the
@@ -187,7 +201,7 @@ static int sync_folder_of(const char *path)
 
 sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_error *err)
 {
-    SW_AUTOFREE char *temporary = sw_asprintf("%s.tmp-XXXXXX", path);
+    SW_AUTOFREE char *temporary = sw_asprintf("%s" TEMPORARY "XXXXXX", path);
     if (!temporary) return sw_nomem(err);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) return path_error(err, "write", path, errno);
@@ -267,6 +281,25 @@ sw_status sw_dir_list(const char *dir, bool directories, sw_names *out, sw_error
     sw_names_free(out);
     *out = found;
     found = (sw_names){0};
+    return SW_OK;
+}
+
+static bool is_leftover(const char *name)
+{
+    size_t size = strlen(name), tail = strlen(TEMPORARY) + 6;
+    return size > tail && strncmp(name + size - tail, TEMPORARY, strlen(TEMPORARY)) == 0;
+}
+
+sw_status sw_dir_remove_leftovers(const char *dir, sw_error *err)
+{
+    SW_CLEANUP(sw_names_free) sw_names names = {0};
+    SW_TRY(sw_dir_list(dir, false, &names, err));
+    for (size_t i = 0; i < names.count; i++) {
+        if (!is_leftover(names.name[i])) continue;
+        SW_AUTOFREE char *path = sw_path_join(dir, names.name[i]);
+        if (!path) return sw_nomem(err);
+        SW_TRY(sw_file_remove(path, err));
+    }
     return SW_OK;
 }
 

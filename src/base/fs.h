@@ -21,6 +21,10 @@ sw_status sw_file_size(const char *path, int64_t *bytes, sw_error *err) SW_MUST_
 sw_status sw_file_read(const char *path, sw_buf *out, sw_error *err) SW_MUST_CHECK;
 /* Writes beside `path`, fsyncs and renames: readers see the old file or the whole new one. */
 sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_error *err) SW_MUST_CHECK;
+/* Whether sw_file_write to `path` can succeed: asked before long work whose result goes there. */
+sw_status sw_file_probe(const char *path, sw_error *err) SW_MUST_CHECK;
+/* Removes what a killed sw_file_write left in `dir`. Only while no one writes there. */
+sw_status sw_dir_remove_leftovers(const char *dir, sw_error *err) SW_MUST_CHECK;
 sw_status sw_file_remove(const char *path, sw_error *err) SW_MUST_CHECK; /* absent is fine */
 
 /* Regular files (and directories if asked) directly in `dir`, names sorted bytewise. */

@@ -320,7 +320,7 @@ static sw_status check_trainable(const sw_dataset_build *b, sw_error *err)
                             ds->class_name[0]);
     }
     if (ds->bags[SW_SPLIT_TRAIN] == 0) {
-        return sw_error_set(err, SW_E_INVALID, "%s: no training slide is left (%lld in val, %lld in test, %lld in no split)",
+        return sw_error_set(err, SW_E_INVALID, "%s: no training slide is left (%lld in val, %lld in test, %lld in no split); put some into train (data.split)",
                             path, (long long)ds->bags[SW_SPLIT_VAL], (long long)ds->bags[SW_SPLIT_TEST],
                             (long long)ds->bags[SW_SPLIT_NONE]);
     }

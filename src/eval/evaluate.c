@@ -155,6 +155,10 @@ sw_status sw_eval_run(const char *run_dir, const char *split, const sw_eval_opti
     SW_AUTOFREE char *table = sw_asprintf("%s/predictions_%s.csv", run_dir, split);
     SW_AUTOFREE char *metrics = sw_asprintf("%s/metrics_%s.json", run_dir, split);
     if (!table || !metrics) return sw_nomem(err);
+    if (!sw_path_is_dir(run_dir)) {
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such run directory; give the directory that training wrote (run.out)",
+                            run_dir);
+    }
     if (!sw_path_exists(table)) {
         return sw_error_set(err, SW_E_NOT_FOUND,
                             "%s is missing: the run holds no predictions of split \"%s\"; train the run to its end or "

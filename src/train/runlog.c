@@ -18,6 +18,9 @@ struct sw_runlog {
 static sw_status failed(const sw_runlog *log, const char *what, sw_error *err)
 {
     int errnum = errno;
+    if (sw_status_of_errno(errnum) == SW_E_NOSPACE)
+        return sw_error_set(err, SW_E_NOSPACE,
+                            "cannot write %s: the disk that holds it is full; free some space and go on with --resume", log->path);
     return sw_error_set(err, sw_status_of_errno(errnum), "%s: %s failed: %s", log->path, what, strerror(errnum));
 }
 

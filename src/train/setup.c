@@ -36,7 +36,8 @@ static sw_status open_run_dir(sw_trainer *t, sw_error *err)
     if (!t->options->resume && sw_path_exists(t->last))
         return sw_error_set(err, SW_E_INVALID,
                             "%s: holds a run already; go on with it (--resume) or choose another run.out", out);
-    return SW_OK;
+    /* A kill within a checkpoint's writing leaves the part that was written, and checkpoints are large. */
+    return sw_dir_remove_leftovers(t->checkpoints, err);
 }
 
 static sw_status load_data(sw_trainer *t, sw_error *err)

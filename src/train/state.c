@@ -40,6 +40,7 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
                 {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) sw_json_put_int(&w, ints[i].key, ints[i].value);
     sw_json_put_number(&w, "loss_sum", s->loss_sum);
+    sw_json_put_number(&w, "grad_norm", s->grad_norm);
     sw_json_put_number(&w, "seconds", s->seconds);
     put_best(&w, "best", &s->best[0]);
     put_best(&w, "best_ema", &s->best[1]);
@@ -71,6 +72,7 @@ sw_status sw_train_state_read(const char *text, const char *name, sw_train_state
         .stale = (int)sw_json_integer(sw_json_get(root, "stale"), 0),
         .log_bytes = sw_json_integer(sw_json_get(root, "log_bytes"), 0),
         .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),
+        .grad_norm = sw_json_real(sw_json_get(root, "grad_norm"), 0.0),
         .seconds = sw_json_real(sw_json_get(root, "seconds"), 0.0),
         .best = {get_best(root, "best"), get_best(root, "best_ema")},
         .finished = sw_json_truth(sw_json_get(root, "finished"), false),

@@ -18,6 +18,7 @@ typedef struct sw_train_state {
     int64_t steps;      /* steps done in all */
     int64_t updates;    /* optimiser updates done in all: fewer with accumulation */
     double loss_sum, seconds; /* of the epoch in progress */
+    double grad_norm;         /* of the last update: an epoch may be resumed behind its last step */
     sw_best best[2];    /* main, EMA */
     int stale;          /* validations since the last improvement */
     bool finished, stopped_early;

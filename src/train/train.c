@@ -20,7 +20,6 @@ typedef struct loop {
     int64_t steps_now;   /* steps of this call */
     int64_t patches;     /* of the epoch, in this call */
     int64_t waited_ns, begun_ns;
-    double grad_norm;    /* of the last update */
     bool cancelled;
 } loop;
 
@@ -36,7 +35,7 @@ static sw_status update(loop *l, int64_t in_window, sw_error *err)
 {
     sw_trainer *t = l->t;
     double lr = sw_schedule_lr(&t->schedule, t->state.epoch);
-    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / (double)in_window, &l->grad_norm, err));
+    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / (double)in_window, &t->state.grad_norm, err));
     t->state.updates = sw_optim_steps(t->optim);
     return SW_OK;
 }
@@ -92,7 +91,7 @@ static sw_status maybe_save(loop *l, sw_error *err)
 {
     sw_trainer *t = l->t;
     double minutes = (double)(sw_now_ns() - t->saved_ns) * 1e-9 / 60.0;
-    if (t->config.train.checkpoint_minutes <= 0.0 || minutes < t->config.train.checkpoint_minutes) return SW_OK;
+    if (minutes < t->config.train.checkpoint_minutes) return SW_OK; /* 0: after each step */
     if (!ends_window(t, t->state.epoch_step)) return SW_OK;
     return sw_trainer_save(t, err);
 }
@@ -215,7 +214,7 @@ static sw_status end_epoch(loop *l, sw_error *err)
     sw_epoch_record r = {.epoch = t->state.epoch + 1,
                          .train_loss = t->state.loss_sum / (double)t->state.epoch_step,
                          .lr = sw_schedule_lr(&t->schedule, t->state.epoch),
-                         .grad_norm = l->grad_norm,
+                         .grad_norm = t->state.grad_norm,
                          .seconds = t->state.seconds,
                          .patches_per_second = seconds > 0.0 && l->patches > 0 ? (double)l->patches / seconds : NAN};
     SW_TRY(select_best(t, &r, err));

@@ -137,6 +137,42 @@ TEST(an_unwritable_folder_says_so)
     CHECK_STR(err.message, expected);
 }
 
+TEST(a_probe_tells_early_what_a_write_would_tell)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_names_free) sw_names names = {0};
+    SW_AUTOFREE char *dir = in_dir("probe"), *file = in_dir("probe/x"), *below = in_dir("probe/x/y"), *expected = NULL;
+    CHECK_OK(sw_mkdir_p(dir, &err));
+    CHECK_OK(sw_file_probe(file, &err));
+    CHECK_OK(sw_file_write(file, "x", 1, &err));
+    CHECK_OK(sw_file_probe(file, &err));
+    CHECK_INT(sw_file_probe(below, &err), SW_E_IO);
+    expected = sw_asprintf("cannot write %s: Not a directory; a part of the path is a file", below);
+    CHECK_STR(err.message, expected);
+    CHECK_INT(sw_file_probe(dir, &err), SW_E_IO);
+    CHECK_OK(sw_dir_list(dir, true, &names, &err));
+    CHECK_INT(names.count, 1); /* it leaves nothing */
+}
+
+TEST(leftovers_of_a_killed_write_are_removed)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_names_free) sw_names names = {0};
+    SW_AUTOFREE char *dir = in_dir("killed"), *a = in_dir("killed/last.bin.tmp-aB3dE6"), *b = in_dir("killed/last.bin"),
+                     *c = in_dir("killed/notes.tmp-a"), *d = in_dir("killed/.tmp-aB3dE6");
+    CHECK_OK(sw_mkdir_p(dir, &err));
+    CHECK_OK(sw_file_write(a, "x", 1, &err));
+    CHECK_OK(sw_file_write(b, "x", 1, &err));
+    CHECK_OK(sw_file_write(c, "x", 1, &err));
+    CHECK_OK(sw_file_write(d, "x", 1, &err));
+    CHECK_OK(sw_dir_remove_leftovers(dir, &err));
+    CHECK_OK(sw_dir_list(dir, false, &names, &err));
+    CHECK_INT(names.count, 3);
+    CHECK_STR(names.name[0], ".tmp-aB3dE6");
+    CHECK_STR(names.name[1], "last.bin");
+    CHECK_STR(names.name[2], "notes.tmp-a");
+}
+
 TEST(listing_is_sorted)
 {
     sw_error err = {0};

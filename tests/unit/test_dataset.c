@@ -196,7 +196,7 @@ TEST(what_cannot_be_trained_on)
     CHECK_STR(refusal_of("slide,label,split\na,x,train\nb,x,test\n", NULL, NULL, true),
               "labels.csv: every slide has the label 'x'; training needs at least two classes");
     CHECK_STR(refusal_of("slide,label,split\na,x,val\nb,y,test\nc,y,\n", NULL, NULL, true),
-              "labels.csv: no training slide is left (1 in val, 1 in test, 1 in no split)");
+              "labels.csv: no training slide is left (1 in val, 1 in test, 1 in no split); put some into train (data.split)");
     CHECK_STR(refusal_of("slide,label,split\na,x,train\nb,y,test\nc,y,val\n", NULL, NULL, true),
               "labels.csv: no training slide has the class 'y' (1 in val, 1 in test); change the split (data.split), or the classes (task.classes)");
 }
