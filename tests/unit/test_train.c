@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training on a store of eight tiny slides: state, log, selection, stopping, resuming, and memory that runs out. */
+#include "test.h"
+
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "slidewise/image.h"
+#include "slidewise/store.h"
+#include "slidewise/train.h"
+#include "train/runlog.h"
+#include "train/state.h"
+#include "train/step.h"
+#include "weights/weights.h"
+
+enum { PX = 32, SLIDES = 8, PATCHES = 3, SHORT = 2 /* patches of the last slide */ };
+
+static sw_error err;
+
+/* --- the state in a checkpoint */
+
+TEST(the_state_comes_back_bit_for_bit)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf text = {0};
+    sw_train_state back, s = {.epoch = 12, .epoch_step = 34, .steps = 1LL << 40, .updates = 56, .loss_sum = 0.1 + 0.2,
+                              .seconds = 1e-300, .best = {{3, 1.0 / 3.0, 2.0 / 3.0}, {0, NAN, NAN}}, .stale = 4,
+                              .finished = true, .stopped_early = true, .log_bytes = 789,
+                              .config_hash = 0xFEDCBA9876543210u};
+    sw_train_state_write(&s, &text);
+    CHECK_OK(sw_buf_status(&text, &err));
+    CHECK_OK(sw_train_state_read(text.data, "x", &back, &err));
+    CHECK(back.epoch == 12 && back.epoch_step == 34 && back.steps == 1LL << 40 && back.updates == 56);
+    CHECK(back.loss_sum == s.loss_sum && back.seconds == s.seconds && back.stale == 4 && back.log_bytes == 789);
+    CHECK(back.best[0].epoch == 3 && back.best[0].metric == 1.0 / 3.0 && back.best[0].loss == 2.0 / 3.0);
+    CHECK(back.best[1].epoch == 0 && isnan(back.best[1].metric) && isnan(back.best[1].loss));
+    CHECK(back.finished && back.stopped_early && back.config_hash == s.config_hash);
+}
+
+TEST(another_text_is_no_state)
+{
+    sw_train_state s;
+    CHECK(sw_train_state_read("{\"steps\": 3}", "last.safetensors", &s, &err) == SW_E_FORMAT);
+    CHECK_STR(err.message, "last.safetensors: not a training state; delete the file to start again");
+    CHECK(sw_train_state_read("{", "last.safetensors", &s, &err) == SW_E_FORMAT);
+}
+
+/* --- the log */
+
+static sw_status log_line(sw_runlog *log, const char *text)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf line = {0};
+    sw_buf_puts(&line, text);
+    return sw_runlog_write(log, &line, &err);
+}
+
+static bool file_is(const char *path, const char *text)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
+    return sw_file_read(path, &buf, &err) == SW_OK && buf.size == strlen(text) && memcmp(buf.data, text, buf.size) == 0;
+}
+
+TEST(the_log_is_cut_to_what_the_checkpoint_knows)
+{
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "cut.jsonl");
+    sw_runlog *log = NULL;
+    CHECK_OK(sw_runlog_open(path, 0, &log, &err));
+    CHECK_OK(log_line(log, "one"));
+    int64_t known = sw_runlog_size(log);
+    CHECK_INT(known, 4);
+    CHECK_OK(log_line(log, "two"));
+    sw_runlog_close(log);
+    CHECK(file_is(path, "one\ntwo\n"));
+    CHECK_OK(sw_runlog_open(path, known, &log, &err));
+    CHECK_OK(log_line(log, "three"));
+    CHECK_INT(sw_runlog_size(log), 10);
+    sw_runlog_close(log);
+    CHECK(file_is(path, "one\nthree\n"));
+    CHECK_OK(sw_runlog_open(path, 1000, &log, &err)); /* shorter than the checkpoint says: kept */
+    CHECK_INT(sw_runlog_size(log), 10);
+    sw_runlog_close(log);
+    CHECK(file_is(path, "one\nthree\n"));
+}
+
+/* --- runs */
+
+static sw_status put_slide(sw_store_writer *w, int slide)
+{
+    static uint8_t rgb[3 * PX * PX];
+    int64_t xy[2 * PATCHES] = {0}, n = slide == SLIDES - 1 ? SHORT : PATCHES;
+    char id[20];
+    snprintf(id, sizeof id, "s%d", slide);
+    sw_store_slide about = {.slide_id = id, .path = "x.svs", .width = 100, .height = 100, .mpp_um = 1,
+                            .mpp_source = "given", .tissue_fraction = 1, .properties_json = "{}", .n_scales = 1};
+    about.scale[0] = (sw_store_scale){.mpp_um = 1, .magnification = 10, .patch_px = PX, .quality = 95,
+                                      .patch_level0_px = PX, .step_level0_px = PX, .n_patches = n};
+    SW_TRY(sw_store_begin(w, id, &err));
+    for (int64_t i = 0; i < n; i++) {
+        uint8_t *jpeg = NULL;
+        size_t size = 0;
+        for (int k = 0; k < 3 * PX * PX; k++) rgb[k] = (uint8_t)(slide * 29 + i * 13 + k / 7 * (1 + slide % 2));
+        SW_TRY(sw_jpeg_encode(rgb, PX, PX, 95, &jpeg, &size, &err));
+        sw_status status = sw_store_put(w, 0, i, jpeg, size, &err);
+        sw_image_bytes_free(jpeg);
+        SW_TRY(status);
+    }
+    return sw_store_commit(w, &about, &(const int64_t *){xy}, &err);
+}
+
+/* Path of the store; the same for all tests of the process. */
+static const char *store(void)
+{
+    static char path[300];
+    static const sw_store_setting_pair settings[] = {{"mpp_um", "1"}, {"patch_px", "32"}, {"overlap_px", "0"},
+                                                     {"quality", "95"}, {"whole_image", "yes"}};
+    sw_store_writer *w = NULL;
+    if (path[0]) return path;
+    snprintf(path, sizeof path, "%s/store", sw_test_dir());
+    sw_status status = sw_store_writer_open(path, settings, 5, &w, &err);
+    for (int i = 0; i < SLIDES && status == SW_OK; i++) status = put_slide(w, i);
+    sw_store_writer_close(&w);
+    if (status != SW_OK) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    return path;
+}
+
+/* The usual table: slide i has class i % 2; 4 in train, 2 in val, 2 in test. */
+static const char both[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\ns3,b,train\ns4,a,val\ns5,b,val\n"
+                           "s6,a,test\ns7,b,test\n";
+
+typedef struct setup {
+    const char *table, *sets; /* overrides with "|" between them */
+    bool resume;
+    int64_t stop_after;
+    const sw_sink *sink;
+} setup;
+
+static const char *run_dir(const char *name)
+{
+    static char path[300];
+    snprintf(path, sizeof path, "%s/%s", sw_test_dir(), name);
+    return path;
+}
+
+static sw_status train(const char *name, setup s, sw_train_result *result)
+{
+    const char *sets[40] = {"aggregator.inner_dim=8", "aggregator.heads=2", "augment.crop_px=32", "bag.patches=3",
+                            "train.batch_bags=1", "train.epochs=3", "train.early_stop.patience=0", "data.split.val=0",
+                            "eval.bootstrap=0", "run.threads=1", "train.lr=0.001"};
+    char labels[300], text[4][340], buffer[600], *save = NULL;
+    sw_train_options o = sw_train_options_default();
+    sw_train_result ignored;
+    snprintf(labels, sizeof labels, "%s.csv", run_dir(name));
+    SW_TRY(sw_file_write(labels, s.table, strlen(s.table), &err));
+    snprintf(text[0], sizeof text[0], "data.store=%s", store());
+    snprintf(text[1], sizeof text[1], "data.labels=%s", labels);
+    snprintf(text[2], sizeof text[2], "run.out=%s", run_dir(name));
+    o.n_sets = 11;
+    for (int i = 0; i < 3; i++) sets[o.n_sets++] = text[i];
+    snprintf(buffer, sizeof buffer, "%s", s.sets);
+    for (char *t = strtok_r(buffer, "|", &save); t; t = strtok_r(NULL, "|", &save)) sets[o.n_sets++] = t;
+    o.sets = sets;
+    o.resume = s.resume;
+    o.stop_after_steps = s.stop_after;
+    o.sink = s.sink;
+    return sw_train(&o, result ? result : &ignored, &err);
+}
+
+static sw_status train_all(const char *name, const char *table, const char *sets, sw_train_result *result)
+{
+    return train(name, (setup){.table = table, .sets = sets}, result);
+}
+
+/* Lines of a run's log with this event; returns their number. */
+typedef struct line {
+    int epoch;
+    double metric, loss;
+    bool best;
+} line;
+
+static int epochs_of(const char *name, const char *metric, line *out, int capacity)
+{
+    char path[400], *save = NULL;
+    int n = 0;
+    SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
+    snprintf(path, sizeof path, "%s/log.jsonl", run_dir(name));
+    if (sw_file_read(path, &buf, &err) != SW_OK) return -1;
+    sw_buf_puts(&buf, "");
+    for (char *text = strtok_r(buf.data, "\n", &save); text; text = strtok_r(NULL, "\n", &save)) {
+        SW_CLEANUP(sw_json_free_ptr) sw_json *j = NULL;
+        if (sw_json_parse(text, strlen(text), path, &j, &err) != SW_OK) return -1;
+        if (strcmp(sw_json_text(sw_json_get(j, "event"), ""), "epoch") != 0 || n == capacity) continue;
+        out[n++] = (line){(int)sw_json_integer(sw_json_get(j, "epoch"), 0), sw_json_real(sw_json_get(j, metric), NAN),
+                          sw_json_real(sw_json_get(j, "val_loss"), NAN), sw_json_truth(sw_json_get(j, "best"), false)};
+    }
+    return n;
+}
+
+static bool same_files(const char *a, const char *b, const char *file)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf x = {0}, y = {0};
+    char path[2][400];
+    snprintf(path[0], sizeof path[0], "%s/%s", run_dir(a), file);
+    snprintf(path[1], sizeof path[1], "%s/%s", run_dir(b), file);
+    if (sw_file_read(path[0], &x, &err) != SW_OK || sw_file_read(path[1], &y, &err) != SW_OK) return false;
+    return x.size == y.size && memcmp(x.data, y.data, x.size) == 0;
+}
+
+static bool has_file(const char *name, const char *file)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", run_dir(name), file);
+    return sw_path_exists(path);
+}
+
+static sw_status state_of(const char *name, sw_train_state *out)
+{
+    char path[400];
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    snprintf(path, sizeof path, "%s/checkpoints/last.safetensors", run_dir(name));
+    SW_TRY(sw_weights_open(path, &w, &err));
+    return sw_train_state_read(sw_weights_metadata(w, "slidewise.state"), path, out, &err);
+}
+
+/* Checkpoints are large for a test's folder. */
+static void drop(const char *name)
+{
+    static const char *const files[] = {"last", "best", "best_main"};
+    for (int i = 0; i < 3; i++) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/checkpoints/%s.safetensors", run_dir(name), files[i]);
+        if (sw_file_remove(path, &err) != SW_OK) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    }
+}
+
+TEST(the_best_epoch_is_kept)
+{
+    line l[8];
+    sw_train_result r;
+    CHECK_OK(train_all("best", both, "train.epochs=5", &r));
+    int n = epochs_of("best", "val_auc", l, 8), best = 0;
+    CHECK_INT(n, 5);
+    for (int i = 0; i < n; i++) {
+        bool better = i == 0 || l[i].metric > l[best].metric || (l[i].metric == l[best].metric && l[i].loss < l[best].loss);
+        CHECK(l[i].epoch == i + 1 && l[i].best == better);
+        if (better) best = i;
+    }
+    CHECK_INT(r.best_epoch, best + 1);
+    CHECK(r.best_metric == l[best].metric && r.best_loss == l[best].loss);
+    CHECK(r.epochs == 5 && r.steps == 20 && !r.cancelled && !r.stopped_early);
+    CHECK(has_file("best", "predictions_val.csv") && has_file("best", "metrics_test.json"));
+    drop("best");
+}
+
+TEST(where_the_metric_is_undefined_the_loss_selects)
+{
+    static const char one[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\ns3,b,train\ns5,b,val\ns7,b,val\n";
+    line l[8];
+    sw_train_result r;
+    CHECK_OK(train_all("undefined", one, "train.epochs=5", &r));
+    int n = epochs_of("undefined", "val_auc", l, 8), best = 0;
+    CHECK_INT(n, 5);
+    for (int i = 1; i < n; i++) best = l[i].loss < l[best].loss ? i : best;
+    CHECK_INT(r.best_epoch, best + 1);
+    CHECK(best > 0);
+    CHECK(isnan(r.best_metric) && r.best_loss == l[best].loss);
+    CHECK(has_file("undefined", "metrics_val.json") && !has_file("undefined", "predictions_test.csv"));
+    drop("undefined");
+}
+
+TEST(early_stopping_counts_epochs_that_are_worse)
+{
+    static const char one[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\ns3,b,train\ns4,a,val\n";
+    line l[40];
+    sw_train_result r;
+    CHECK_OK(train_all("early", one, "train.epochs=40|train.early_stop.patience=2|train.early_stop.min_epoch=3", &r));
+    int n = epochs_of("early", "val_auc", l, 40), best = 0, stale = 0, expected = 40;
+    for (int i = 1; i < n && expected == 40; i++) {
+        stale = l[i].loss > l[best].loss ? stale + 1 : 0;
+        if (l[i].loss < l[best].loss) best = i;
+        if (stale >= 2 && i + 1 > 3) expected = i + 1;
+    }
+    CHECK_INT(n, expected);
+    CHECK(r.stopped_early && r.epochs == expected && expected < 40);
+    drop("early");
+}
+
+TEST(without_a_validation_set_the_last_epoch_is_kept)
+{
+    static const char none[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\n";
+    sw_train_result r;
+    CHECK_OK(train_all("noval", none, "train.epochs=2|train.early_stop.patience=1|train.early_stop.min_epoch=0", &r));
+    CHECK(r.best_epoch == 2 && isnan(r.best_metric) && isnan(r.best_loss) && !r.stopped_early);
+    CHECK(has_file("noval", "checkpoints/best.safetensors") && !has_file("noval", "predictions_val.csv"));
+    drop("noval");
+}
+
+TEST(more_steps_to_accumulate_than_an_epoch_has)
+{
+    sw_train_state s;
+    CHECK_OK(train_all("accumulate", both, "train.accumulate=100|train.epochs=2", NULL));
+    CHECK_OK(state_of("accumulate", &s));
+    CHECK(s.steps == 8 && s.updates == 2 && s.finished && s.epoch == 2 && s.epoch_step == 0);
+    CHECK_OK(train_all("accumulate3", both, "train.accumulate=3|train.epochs=2", NULL)); /* windows of 3 and 1 */
+    CHECK_OK(state_of("accumulate3", &s));
+    CHECK(s.steps == 8 && s.updates == 4);
+    drop("accumulate");
+    drop("accumulate3");
+}
+
+TEST(bags_short_of_patches_stay_short_without_padding)
+{
+    static const char table[] = "slide,label,split\ns0,a,train\ns7,b,train\n";
+    sw_train_result r;
+    CHECK_OK(train_all("short", table, "bag.pad=false|train.epochs=1", &r));
+    CHECK_INT(r.steps, 2);
+    CHECK(train_all("short2", table, "bag.pad=false|train.batch_bags=2", NULL) == SW_E_INVALID);
+    CHECK_STR(err.message, "slide s7 has 2 of the 3 patches that a bag asks for; set bag.pad to true, or train.batch_bags to 1");
+    drop("short");
+}
+
+TEST(a_run_is_not_written_over)
+{
+    char expected[500];
+    CHECK_OK(train_all("twice", both, "train.epochs=1", NULL));
+    CHECK(train_all("twice", both, "train.epochs=1", NULL) == SW_E_INVALID);
+    snprintf(expected, sizeof expected, "%s: holds a run already; go on with it (--resume) or choose another run.out", run_dir("twice"));
+    CHECK_STR(err.message, expected);
+    CHECK(train("twice", (setup){.table = both, .sets = "train.epochs=2", .resume = true}, NULL) == SW_E_INVALID);
+    CHECK(strstr(err.message, "was trained with another configuration or label table") != NULL);
+    sw_train_result r;
+    CHECK_OK(train("twice", (setup){.table = both, .sets = "train.epochs=1", .resume = true}, &r)); /* finished: nothing to do */
+    CHECK(r.steps == 4 && r.epochs == 1);
+    drop("twice");
+}
+
+#define RESUMED "train.ema=0.9|train.select=both|train.accumulate=2|train.epochs=3|run.seed=2"
+
+TEST(a_run_in_pieces_ends_in_the_same_bytes)
+{
+    sw_train_result r;
+    CHECK_OK(train_all("whole", both, RESUMED, NULL));
+    CHECK_OK(train("pieces", (setup){.table = both, .sets = RESUMED, .stop_after = 1}, &r));
+    CHECK(r.cancelled && r.steps == 2); /* not within a window of accumulation */
+    for (int i = 0; i < 20 && r.cancelled; i++)
+        CHECK_OK(train("pieces", (setup){.table = both, .sets = RESUMED, .resume = true, .stop_after = 3}, &r));
+    CHECK(!r.cancelled && r.steps == 12);
+    CHECK(same_files("whole", "pieces", "checkpoints/best.safetensors"));
+    CHECK(same_files("whole", "pieces", "checkpoints/best_main.safetensors"));
+    CHECK(same_files("whole", "pieces", "predictions_test.csv"));
+    drop("whole");
+    drop("pieces");
+}
+
+/* Cancels in the second validation of an epoch, when the first has found a better model. */
+static bool in_validation;
+
+static void watch(void *ctx, const sw_progress *p)
+{
+    (void)ctx;
+    if (strncmp(p->job, "validate epoch 2 (moving average)", 33) == 0) in_validation = true;
+}
+
+static bool stop_in_validation(void *ctx)
+{
+    (void)ctx;
+    return in_validation;
+}
+
+TEST(stopped_within_validation_the_epoch_is_kept)
+{
+    sw_sink sink = {.progress = watch, .cancelled = stop_in_validation};
+    sw_train_result r;
+    sw_train_state s;
+    in_validation = false;
+    line l[4];
+    CHECK_OK(train_all("unstopped", both, RESUMED, NULL));
+    CHECK_INT(epochs_of("unstopped", "val_auc", l, 4), 3);
+    CHECK(l[1].metric > l[0].metric || (l[1].metric == l[0].metric && l[1].loss < l[0].loss)); /* or the test shows little */
+    CHECK_OK(train("stopped", (setup){.table = both, .sets = RESUMED, .sink = &sink}, &r));
+    CHECK(r.cancelled && r.steps == 8 && r.epochs == 1);
+    CHECK_OK(state_of("stopped", &s));
+    CHECK(s.epoch == 1 && s.epoch_step == 4 && s.best[0].epoch <= 1 && s.best[1].epoch <= 1);
+    CHECK_OK(train("stopped", (setup){.table = both, .sets = RESUMED, .resume = true}, &r));
+    CHECK(!r.cancelled && r.steps == 12);
+    CHECK(same_files("unstopped", "stopped", "checkpoints/best.safetensors"));
+    CHECK(same_files("unstopped", "stopped", "predictions_test.csv"));
+    drop("unstopped");
+    drop("stopped");
+}
+
+TEST(a_frozen_encoder_does_not_move)
+{
+    CHECK_OK(train_all("frozen1", both, "encoder.frozen=true|train.epochs=1", NULL));
+    CHECK_OK(train_all("frozen2", both, "encoder.frozen=true|train.epochs=2", NULL));
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *a = NULL, *b = NULL;
+    SW_AUTOFREE char *first = sw_asprintf("%s/checkpoints/last.safetensors", run_dir("frozen1"));
+    SW_AUTOFREE char *second = sw_asprintf("%s/checkpoints/last.safetensors", run_dir("frozen2"));
+    CHECK_OK(sw_weights_open(first, &a, &err));
+    CHECK_OK(sw_weights_open(second, &b, &err));
+    bool mil_moved = false;
+    for (size_t i = 0; i < sw_weights_count(a); i++) {
+        const sw_weight *w = sw_weights_get(a, i);
+        bool encoder = strncmp(w->name, "encoder.", 8) == 0, mil = strncmp(w->name, "mil.", 4) == 0;
+        size_t n = (size_t)sw_shape_count(&w->shape);
+        if ((!encoder && !mil) || w->dtype != SW_F32) continue;
+        SW_AUTOFREE float *x = sw_calloc(n, sizeof *x), *y = sw_calloc(n, sizeof *y);
+        CHECK_OK(sw_weights_read_f32(a, i, x, &err));
+        CHECK_OK(sw_weights_read_f32(b, (size_t)sw_weights_find(b, w->name), y, &err));
+        if (encoder) CHECK(memcmp(x, y, n * sizeof *x) == 0);
+        else mil_moved = mil_moved || memcmp(x, y, n * sizeof *x) != 0;
+    }
+    CHECK(mil_moved);
+    drop("frozen1");
+    drop("frozen2");
+}
+
+/* --- memory that runs out */
+
+/* Calls with the k-th allocation failing, k growing by a quarter, until none fails: the error is returned, nothing leaks. */
+static bool survive(const char *what, sw_status (*call)(void *ctx), void *ctx)
+{
+    int failures = 0;
+    for (int64_t k = 1;; k += 1 + k / 4) {
+        int64_t before = sw_mem_live();
+        err.message[0] = '\0';
+        sw_mem_fail_after(k);
+        sw_status status = call(ctx);
+        sw_mem_fail_after(0);
+        if (status == SW_OK) break;
+        failures++;
+        if (status != SW_E_NOMEM || err.code != SW_E_NOMEM)
+            return sw_test_fail(__FILE__, __LINE__, "%s, allocation %lld: %s", what, (long long)k, err.message);
+        if (sw_mem_live() != before)
+            return sw_test_fail(__FILE__, __LINE__, "%s, allocation %lld: %lld blocks leak", what, (long long)k,
+                                (long long)(sw_mem_live() - before));
+    }
+    return failures > 10 || sw_test_fail(__FILE__, __LINE__, "%s: only %d failures", what, failures);
+}
+
+/* A step of two bags in three chunks, from the backend to the loss. */
+static sw_status one_step(void *ctx)
+{
+    static float images[2 * 3 * 3 * PX * PX];
+    int32_t label[] = {0, 1};
+    sw_backend *be = NULL;
+    sw_model *model = NULL;
+    double loss;
+    sw_batch batch = {.n_bags = 2, .bag_patches = 3, .px = PX, .images = images, .label = label};
+    sw_step_options so = {.task = sw_task_get(SW_CFG_CLASSIFICATION), .chunk_patches = 2};
+    sw_model_options mo = sw_model_options_default();
+    mo.mil.inner_dim = 8;
+    mo.mil.heads = 2;
+    mo.mil.attn_plus = SW_PLUS_LEARNABLE;
+    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) images[i] = (float)(i % 17) / 17.0f;
+    sw_status status = sw_backend_new(ctx, &(sw_backend_options){.threads = 1}, &be, &err);
+    if (status == SW_OK) status = sw_model_new(be, SW_F32, &mo, &model, &err);
+    if (status == SW_OK) status = sw_train_step(model, &batch, &so, &loss, &err);
+    sw_model_free(model);
+    sw_backend_free(be);
+    return status;
+}
+
+TEST(a_step_without_memory_says_so)
+{
+    CHECK(survive("step", one_step, "cpu"));
+}
+
+static sw_status one_run(void *ctx)
+{
+    static int runs;
+    char name[30];
+    snprintf(name, sizeof name, "hungry%d", runs++);
+    sw_status status = train_all(name, both, ctx, NULL);
+    sw_mem_fail_after(0);
+    drop(name);
+    return status;
+}
+
+TEST(a_run_without_memory_says_so)
+{
+    CHECK(store()[0]);
+    CHECK(survive("run", one_run, "train.epochs=1|train.ema=0.9"));
+}
