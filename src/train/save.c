@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checkpoints: last.safetensors holds everything that training depends on, best*.safetensors a model alone. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "train/trainer.h"
 
@@ -82,6 +84,23 @@ static sw_status get_tensor(const sw_trainer *t, const sw_weights *w, const char
     return sw_tensor_upload_f32(out, host, err);
 }
 
+/* RUN/config.yaml is still that of the checkpoint: it says which key differs; if none does, the table does. */
+static sw_status other_run(const sw_trainer *t, sw_error *err)
+{
+    char key[256] = "the label table, its split or its slides";
+    SW_CLEANUP(sw_config_free) sw_config before = {0};
+    SW_AUTOFREE char *path = sw_path_join(t->config.run.out, "config.yaml");
+    if (!path) return sw_nomem(err);
+    sw_status status = sw_config_load(path, NULL, 0, &before, err);
+    if (status == SW_E_NOMEM) return status;
+    if (status == SW_OK) sw_config_differs(&before, &t->config, key, sizeof key);
+    else snprintf(key, sizeof key, "%s can no longer be read, so what differs is not known", path);
+    return sw_error_set(err, SW_E_INVALID,
+                        "%s: was trained with another configuration or label table than given now (%s); give the same, or "
+                        "choose another run.out",
+                        t->last, key);
+}
+
 sw_status sw_trainer_resume(sw_trainer *t, sw_error *err)
 {
     SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
@@ -90,11 +109,7 @@ sw_status sw_trainer_resume(sw_trainer *t, sw_error *err)
     const char *state = sw_weights_metadata(w, state_key);
     if (!state) return sw_error_set(err, SW_E_FORMAT, "%s: not a training checkpoint; choose another run.out", t->last);
     SW_TRY(sw_train_state_read(state, t->last, &t->state, err));
-    if (t->state.config_hash != hash)
-        return sw_error_set(err, SW_E_INVALID,
-                            "%s: was trained with another configuration or label table than given now; give the same "
-                            "(see %s/config.yaml), or choose another run.out",
-                            t->last, t->config.run.out);
+    if (t->state.config_hash != hash) return other_run(t, err);
     SW_TRY(sw_model_get(t->model, "", w, err));
     if (t->ema) SW_TRY(sw_model_get(t->ema, ema_prefix, w, err));
     SW_TRY(get_tensor(t, w, m_name, sw_optim_m(t->optim), err));

@@ -327,7 +327,11 @@ TEST(a_run_is_not_written_over)
     snprintf(expected, sizeof expected, "%s: holds a run already; go on with it (--resume) or choose another run.out", run_dir("twice"));
     CHECK_STR(err.message, expected);
     CHECK(train("twice", (setup){.table = both, .sets = "train.epochs=2", .resume = true}, NULL) == SW_E_INVALID);
-    CHECK(strstr(err.message, "was trained with another configuration or label table") != NULL);
+    snprintf(expected, sizeof expected,
+             "%s/checkpoints/last.safetensors: was trained with another configuration or label table than given now "
+             "(train.epochs: 1 against 2); give the same, or choose another run.out",
+             run_dir("twice"));
+    CHECK_STR(err.message, expected);
     sw_train_result r;
     CHECK_OK(train("twice", (setup){.table = both, .sets = "train.epochs=1", .resume = true}, &r)); /* finished: nothing to do */
     CHECK(r.steps == 4 && r.epochs == 1);
