@@ -87,7 +87,7 @@ static sw_status tile(job *j, sw_error *err)
     printf("1/5 tile: %zu slides into %s\n", j->slides.count, j->store);
     fflush(stdout);
     SW_TRY(sw_tile(&o, &j->slides, &j->tiled, err));
-    cli_tile_print(&j->tiled, j->store);
+    cli_tile_print(&j->tiled, j->store, true);
     for (size_t i = 0; i < j->tiled.count; i++)
         if (j->tiled.row[i].reason) add_failure(j, j->tiled.row[i].slide_id, "tile", j->tiled.row[i].reason);
     SW_TRY(write_failures(j, err));

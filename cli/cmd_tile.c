@@ -28,7 +28,7 @@ static int run(const cli_args *args)
     sw_error err = {0};
     if (!cli_given(args, "store")) return cli_misuse("tile needs --store DIR: where the patches go");
     sw_status status = tile(args, &result, &err);
-    if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, cli_text(args, "store", ""));
+    if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, cli_text(args, "store", ""), status == SW_OK);
     if (status != SW_OK) return cli_fail(&err);
     if (result.n_failed == 0 || cli_flag(args, "allow-failures")) return 0;
     fprintf(stderr, "slidewise: %zu of %zu slides failed (see the table); with --allow-failures this exits with 0\n",

@@ -69,7 +69,7 @@ static int width_of_ids(const sw_tile_result *r)
     return width < 60 ? (int)width : 60;
 }
 
-void cli_tile_print(const sw_tile_result *r, const char *store)
+void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
 {
     int width = width_of_ids(r);
     printf("%-*s  %-13s", width, "slide", "status");
@@ -88,6 +88,8 @@ void cli_tile_print(const sw_tile_result *r, const char *store)
     for (size_t i = 0; i < r->count; i++) {
         if (r->row[i].reason) printf("%s: %s\n", sw_tile_status_name(r->row[i].status), r->row[i].reason);
     }
-    printf("%zu slides: %zu done, %zu already done, %zu failed; %lld patches in %s; the table is in %s/slides.csv\n", r->count,
-           r->n_done, r->n_already, r->n_failed, (long long)r->n_patches, store, store);
+    printf("%zu slides: %zu done, %zu already done, %zu failed; %lld patches in %s", r->count, r->n_done, r->n_already,
+           r->n_failed, (long long)r->n_patches, store);
+    if (complete) printf("; the table is in %s/slides.csv", store);
+    printf("\n");
 }

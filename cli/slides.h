@@ -31,6 +31,7 @@ sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_sl
     SW_MUST_CHECK;
 /* Everything of CLI_TILE_OPTIONS; o->store is left to the caller. */
 sw_status cli_tile_options(const cli_args *args, sw_tile_options *o, sw_error *err) SW_MUST_CHECK;
-void cli_tile_print(const sw_tile_result *result, const char *store);
+/* `complete`: sw_tile came to its end, so that STORE/slides.csv is there too. */
+void cli_tile_print(const sw_tile_result *result, const char *store, bool complete);
 
 #endif
