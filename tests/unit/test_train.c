@@ -147,7 +147,7 @@ static sw_status train(const char *name, setup s, sw_train_result *result)
     const char *sets[40] = {"aggregator.inner_dim=8", "aggregator.heads=2", "augment.crop_px=32", "bag.patches=3",
                             "train.batch_bags=1", "train.epochs=3", "train.early_stop.patience=0", "data.split.val=0",
                             "eval.bootstrap=0", "run.threads=1", "train.lr=0.001"};
-    char labels[300], text[4][340], buffer[600], *save = NULL;
+    char labels[320], text[4][340], buffer[600], *save = NULL;
     sw_train_options o = sw_train_options_default();
     sw_train_result ignored;
     snprintf(labels, sizeof labels, "%s.csv", run_dir(name));
