@@ -1,2 +1,0 @@
-list(APPEND SW_SOURCES
-)
