@@ -7,7 +7,7 @@
 const char *sw_jansson_version(void);   /* base/json.c */
 const char *sw_libyaml_version(void);   /* base/yaml.c */
 const char *sw_onednn_version(void);    /* backend/cpu/ */
-const char *sw_libzip_version(void);    /* weights/ */
+const char *sw_libzip_version(void);    /* weights/torch_zip.c */
 const char *sw_openslide_version(void); /* slide/slide_openslide.c */
 const char *sw_turbojpeg_version(void); /* slide/image_jpeg.c */
 const char *sw_libpng_version(void);    /* slide/image_png.c */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/versions.h"
 #include "weights/torch_tree.h"
 
 /* Deflate makes nothing smaller than by this factor: a member that claims more is a lie. */
@@ -168,4 +169,9 @@ sw_status sw_torch_zip_read(sw_weights *w, sw_error *err)
     sw_free(a.stored);
     sw_free(a.top);
     return status;
+}
+
+const char *sw_libzip_version(void)
+{
+    return zip_libzip_version();
 }
