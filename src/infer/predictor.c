@@ -176,7 +176,10 @@ static sw_status open_slide(const sw_predictor *p, const char *path, double mpp_
     sw_slide_options o = sw_slide_options_default();
     o.mpp_um = mpp_um;
     SW_TRY(sw_slide_open(path, &o, slide, err));
-    if (sw_slide_get_info(*slide)->mpp_um > 0.0 || !(p->slide_mpp_um > 0.0)) return SW_OK;
+    sw_mpp_source source = sw_slide_get_info(*slide)->mpp_source;
+    /* as in tiling: what the caller knows is better than a guess from the objective */
+    bool unknown = source == SW_MPP_NONE || source == SW_MPP_OBJECTIVE;
+    if (!unknown || !(p->slide_mpp_um > 0.0)) return SW_OK;
     sw_slide_close(slide);
     o.mpp_um = p->slide_mpp_um;
     return sw_slide_open(path, &o, slide, err);

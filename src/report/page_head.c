@@ -155,6 +155,9 @@ static sw_status warn_selection(sw_names *list, const sw_run_files *run, sw_erro
         return warn(list, err, "The epoch was selected on the test split: the test metrics are optimistic, as in every run "
                     "that chooses on the slides it reports.");
     }
+    if (strcmp(on, "last epoch") == 0) {
+        return warn(list, err, "There is no validation split: no epoch was selected, the last epoch was kept.");
+    }
     if (!on[0] && splits && sw_json_integer(val ? sw_json_get(val, "slides") : NULL, 0) == 0) {
         return warn(list, err, "There is no validation split: no epoch could be selected without looking at the test split.");
     }

@@ -113,6 +113,7 @@ one+=(--set "data.labels=$d/train_only.csv" --set data.split.val=0)
 export OMP_WAIT_POLICY=passive # on a busy machine two spinning threads take minutes
 train "$T/one" "${one[@]}" --set run.threads=1 --set run.workers=1
 expect_status "one thread" 0
+check "without a validation set the report says which epoch was kept" grep -q "the last epoch was kept" "$T/one/report.html"
 train "$T/two" "${one[@]}" --set run.threads=2 --set run.workers=2
 expect_status "two threads" 0
 json_value train_loss "$T/one/log.jsonl" >"$T/one.loss"

@@ -13,19 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from make_training import hashed
+
 N, SIZE, SAMPLES = 3, 48, 24
-
-
-def hashed(count, stream):
-    """uniform in [-1, 1), element i of `stream`"""
-    x = torch.arange(count, dtype=torch.int64) * 2654435761 + stream * 40503 + 12345
-    mask = 0xFFFFFFFF
-    x &= mask
-    for _ in range(2):
-        x ^= x >> 16
-        x = (x * 0x45D9F3B) & mask
-    x ^= x >> 16
-    return x.double() / 2147483648.0 - 1.0
 
 
 class Block(nn.Module):
