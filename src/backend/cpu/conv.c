@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolution: layouts here, the work in oneDNN. */
+/* Convolution: layouts and additions here; conv_run.c picks who does the work. */
 #include "backend/cpu/cpu_internal.h"
 
 /* Shape and layouts. Blocked on both sides where channels allow; a stem of up to four channels reads plain
@@ -29,7 +29,7 @@ sw_status sw_cpu_conv2d_forward(sw_backend *be, sw_forward_args *args, sw_error 
     const float *x_data, *w_data;
     SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
     SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
-    SW_TRY(sw_dnn_conv_forward(cpu->dnn, &s, x_data, w_data, sw_cpu_f32(y), err));
+    SW_TRY(sw_cpu_conv_forward(cpu, &s, x_data, w_data, sw_cpu_f32(y), err));
     y->layout = layout_of(s.y_block);
     return SW_OK;
 }
@@ -39,10 +39,10 @@ static sw_status conv_grad_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *
 {
     float *dx_data;
     SW_TRY(sw_cpu_gradient(cpu, dx, add, layout_of(s->x_block), &dx_data, err));
-    if (!add) return sw_dnn_conv_backward_data(cpu->dnn, s, dy, w, dx_data, err);
+    if (!add) return sw_cpu_conv_backward_data(cpu, s, dy, w, dx_data, err);
     void *result;
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
-    SW_TRY(sw_dnn_conv_backward_data(cpu->dnn, s, dy, w, result, err));
+    SW_TRY(sw_cpu_conv_backward_data(cpu, s, dy, w, result, err));
     sw_cpu_add_to(cpu, dx_data, result, sw_tensor_count(dx));
     return SW_OK;
 }
@@ -52,10 +52,10 @@ static sw_status conv_grad_weights(sw_cpu *cpu, const sw_dnn_conv *s, const floa
 {
     float *dw_data;
     SW_TRY(sw_cpu_gradient(cpu, dw, add, SW_CPU_PLAIN, &dw_data, err));
-    if (!add) return sw_dnn_conv_backward_weights(cpu->dnn, s, x, dy, dw_data, err);
+    if (!add) return sw_cpu_conv_backward_weights(cpu, s, x, dy, dw_data, err);
     void *result;
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dw), &result, err));
-    SW_TRY(sw_dnn_conv_backward_weights(cpu->dnn, s, x, dy, result, err));
+    SW_TRY(sw_cpu_conv_backward_weights(cpu, s, x, dy, result, err));
     sw_cpu_add_to(cpu, dw_data, result, sw_tensor_count(dw));
     return SW_OK;
 }

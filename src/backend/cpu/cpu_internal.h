@@ -80,6 +80,14 @@ sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err) 
 sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
     SW_MUST_CHECK;
 
+/* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten */
+sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
+                              sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const float *dy, const float *w, float *dx,
+                                    sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *dy,
+                                       float *dw, sw_error *err) SW_MUST_CHECK;
+
 /* --- flat loops, in elementwise.c */
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */
 

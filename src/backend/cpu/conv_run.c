@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which implementation runs a convolution. */
+#include "backend/cpu/cpu_internal.h"
+
+sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
+                              sw_error *err)
+{
+    return sw_dnn_conv_forward(cpu->dnn, shape, x, w, y, err);
+}
+
+sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const float *dy, const float *w, float *dx,
+                                    sw_error *err)
+{
+    return sw_dnn_conv_backward_data(cpu->dnn, shape, dy, w, dx, err);
+}
+
+sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *dy,
+                                       float *dw, sw_error *err)
+{
+    return sw_dnn_conv_backward_weights(cpu->dnn, shape, x, dy, dw, err);
+}
