@@ -8,7 +8,7 @@ static sw_dnn_conv conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, con
                               const sw_shape *y)
 {
     sw_dnn_conv s = {x->dim[0], x->dim[1], x->dim[2], x->dim[3], w->dim[0],   w->dim[2], w->dim[3],
-                     y->dim[2], y->dim[3], attr->stride, attr->pad, 1,        1};
+                     y->dim[2], y->dim[3], attr->stride, attr->pad, 1,        1,          0,          0,          0};
     bool y_can = sw_cpu_can_block(cpu, y), x_can = sw_cpu_can_block(cpu, x);
     if (y_can && x_can) s.x_block = s.y_block = cpu->block;
     else if (y_can && s.c <= 4) s.y_block = cpu->block;
@@ -29,7 +29,7 @@ sw_status sw_cpu_conv2d_forward(sw_backend *be, sw_forward_args *args, sw_error 
     const float *x_data, *w_data;
     SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
     SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
-    SW_TRY(sw_cpu_conv_forward(cpu, &s, x_data, w_data, sw_cpu_f32(y), err));
+    SW_TRY(sw_cpu_conv_forward(cpu, &s, x_data, w_data, NULL, sw_cpu_f32(y), err));
     y->layout = layout_of(s.y_block);
     return SW_OK;
 }

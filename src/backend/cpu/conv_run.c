@@ -2,10 +2,10 @@
 /* Which implementation runs a convolution. */
 #include "backend/cpu/cpu_internal.h"
 
-sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
-                              sw_error *err)
+sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w,
+                              const float *bias, float *y, sw_error *err)
 {
-    return sw_dnn_conv_forward(cpu->dnn, shape, x, w, y, err);
+    return sw_dnn_conv_forward(cpu->dnn, shape, x, w, bias, y, err);
 }
 
 sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const float *dy, const float *w, float *dx,

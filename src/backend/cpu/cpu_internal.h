@@ -80,9 +80,10 @@ sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err) 
 sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
     SW_MUST_CHECK;
 
-/* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten */
-sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
-                              sw_error *err) SW_MUST_CHECK;
+/* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten, but
+ * for shape->sum; `bias` [o] is read only where shape->bias says so */
+sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w,
+                              const float *bias, float *y, sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const float *dy, const float *w, float *dx,
                                     sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *dy,

@@ -21,14 +21,16 @@ static md_ref md_of(const md_own *own)
 {
     return own->md;
 }
-static dnnl_status_t md_make(md_own *own, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_create_with_tag(&own->md, 4, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_create_with_tag(&own->md, rank, dims, dnnl_f32, tag);
 }
 static void md_free(md_own *own)
 {
     if (own->md) dnnl_memory_desc_destroy(own->md);
 }
+#define APPEND_SUM(ops) dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
+#define APPEND_RELU(ops) dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f)
 #else
 typedef const dnnl_memory_desc_t *md_ref;
 typedef struct md_own {
@@ -38,14 +40,16 @@ static md_ref md_of(const md_own *own)
 {
     return &own->md;
 }
-static dnnl_status_t md_make(md_own *own, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_init_by_tag(&own->md, 4, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_init_by_tag(&own->md, rank, dims, dnnl_f32, tag);
 }
 static void md_free(md_own *own)
 {
     (void)own;
 }
+#define APPEND_SUM(ops) dnnl_post_ops_append_sum(ops, 1.0f)
+#define APPEND_RELU(ops) dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f)
 #endif
 
 /* Batches of odd sizes come and go (the last chunk of a slide): the cache drops what was used longest ago. */
@@ -64,7 +68,7 @@ typedef struct conv {
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t primitive;
     dnnl_primitive_t reorder; /* of the weights; NULL: theirs are plain */
-    dnnl_memory_t x, w, y, pad; /* without data until execution; pad: the scratchpad */
+    dnnl_memory_t x, w, y, bias, pad; /* without data until execution; bias NULL: none; pad: the scratchpad */
     dnnl_memory_t w_plain;
     size_t w_bytes, pad_bytes;
 } conv;
@@ -73,7 +77,6 @@ struct sw_dnn {
     int threads;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    dnnl_primitive_attr_t attr;
     conv **conv;
     size_t conv_count, conv_capacity;
     uint64_t tick;
@@ -128,7 +131,7 @@ static sw_status dnn_error(sw_error *err, dnnl_status_t status, const char *what
 static void conv_free(conv *c)
 {
     if (!c) return;
-    dnnl_memory_t memory[] = {c->x, c->w, c->y, c->pad, c->w_plain};
+    dnnl_memory_t memory[] = {c->x, c->w, c->y, c->bias, c->pad, c->w_plain};
     for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
         if (memory[i]) dnnl_memory_destroy(memory[i]);
     if (c->primitive) dnnl_primitive_destroy(c->primitive);
@@ -149,9 +152,6 @@ sw_status sw_dnn_new(int threads, sw_dnn **out, sw_error *err)
     dnn->threads = threads;
     dnnl_status_t status = dnnl_engine_create(&dnn->engine, dnnl_cpu, 0);
     if (status == dnnl_success) status = dnnl_stream_create(&dnn->stream, dnn->engine, dnnl_stream_default_flags);
-    if (status == dnnl_success) status = dnnl_primitive_attr_create(&dnn->attr);
-    if (status == dnnl_success)
-        status = dnnl_primitive_attr_set_scratchpad_mode(dnn->attr, dnnl_scratchpad_mode_user);
     if (status != dnnl_success) {
         sw_dnn_free(dnn);
         return dnn_error(err, status, "start");
@@ -175,7 +175,6 @@ void sw_dnn_free(sw_dnn *dnn)
     if (!dnn) return;
     sw_dnn_trim(dnn);
     sw_free(dnn->conv);
-    if (dnn->attr) dnnl_primitive_attr_destroy(dnn->attr);
     if (dnn->stream) dnnl_stream_destroy(dnn->stream);
     if (dnn->engine) dnnl_engine_destroy(dnn->engine);
     sw_free(dnn);
@@ -199,7 +198,8 @@ static dnnl_format_tag_t tag_of_block(int64_t block)
 
 /* Descriptors of one convolution; w is left to the primitive's choice. */
 typedef struct conv_descs {
-    md_own x, w, y, w_plain;
+    md_own x, w, y, bias, w_plain;
+    dnnl_primitive_attr_t attr; /* scratchpad of ours, and what follows the convolution */
 } conv_descs;
 
 static void conv_descs_free(conv_descs *d)
@@ -207,17 +207,43 @@ static void conv_descs_free(conv_descs *d)
     md_free(&d->x);
     md_free(&d->w);
     md_free(&d->y);
+    md_free(&d->bias);
     md_free(&d->w_plain);
+    if (d->attr) dnnl_primitive_attr_destroy(d->attr);
+}
+
+static dnnl_status_t attr_make(const sw_dnn_conv *s, dnnl_primitive_attr_t *attr)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(attr);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !(s->sum || s->relu)) return status;
+    status = dnnl_post_ops_create(&ops);
+    if (status != dnnl_success) return status;
+    if (s->sum) status = APPEND_SUM(ops);
+    if (status == dnnl_success && s->relu) status = APPEND_RELU(ops);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    dnnl_post_ops_destroy(ops);
+    return status;
 }
 
 static dnnl_status_t conv_descs_make(const sw_dnn_conv *s, conv_descs *d)
 {
     dnnl_dims_t x = {s->n, s->c, s->h, s->w}, w = {s->o, s->c, s->kh, s->kw}, y = {s->n, s->o, s->oh, s->ow};
-    dnnl_status_t status = md_make(&d->x, x, tag_of_block(s->x_block));
-    if (status == dnnl_success) status = md_make(&d->w, w, dnnl_format_tag_any);
-    if (status == dnnl_success) status = md_make(&d->y, y, tag_of_block(s->y_block));
-    if (status == dnnl_success) status = md_make(&d->w_plain, w, dnnl_oihw);
+    dnnl_dims_t bias = {s->o};
+    dnnl_status_t status = md_make(&d->x, 4, x, tag_of_block(s->x_block));
+    if (status == dnnl_success) status = md_make(&d->w, 4, w, dnnl_format_tag_any);
+    if (status == dnnl_success) status = md_make(&d->y, 4, y, tag_of_block(s->y_block));
+    if (status == dnnl_success) status = md_make(&d->w_plain, 4, w, dnnl_oihw);
+    if (status == dnnl_success && s->bias) status = md_make(&d->bias, 1, bias, dnnl_a);
+    if (status == dnnl_success) status = attr_make(s, &d->attr);
     return status;
+}
+
+/* A convolution with something after it is never differentiated. */
+static dnnl_prop_kind_t forward_kind(const sw_dnn_conv *s)
+{
+    return s->bias || s->sum || s->relu ? dnnl_forward_inference : dnnl_forward_training;
 }
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -226,16 +252,16 @@ static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const 
 {
     dnnl_dims_t stride = {s->stride, s->stride}, pad = {s->pad, s->pad}, dilate = {0, 0};
     if (dir == FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(out, dnn->engine, dnnl_forward_training, alg,
-                                                              md_of(&d->x), md_of(&d->w), NULL, md_of(&d->y), stride,
-                                                              dilate, pad, pad, dnn->attr);
+        return dnnl_convolution_forward_primitive_desc_create(out, dnn->engine, forward_kind(s), alg, md_of(&d->x),
+                                                              md_of(&d->w), s->bias ? md_of(&d->bias) : NULL,
+                                                              md_of(&d->y), stride, dilate, pad, pad, d->attr);
     if (dir == BACKWARD_DATA)
         return dnnl_convolution_backward_data_primitive_desc_create(out, dnn->engine, alg, md_of(&d->x),
                                                                     md_of(&d->w), md_of(&d->y), stride, dilate, pad,
-                                                                    pad, hint, dnn->attr);
+                                                                    pad, hint, d->attr);
     return dnnl_convolution_backward_weights_primitive_desc_create(out, dnn->engine, alg, md_of(&d->x),
                                                                    md_of(&d->w), NULL, md_of(&d->y), stride, dilate,
-                                                                   pad, pad, hint, dnn->attr);
+                                                                   pad, pad, hint, d->attr);
 }
 #else
 static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const conv_descs *d, direction dir,
@@ -245,8 +271,8 @@ static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const 
     dnnl_convolution_desc_t desc;
     dnnl_status_t status;
     if (dir == FORWARD)
-        status = dnnl_convolution_forward_desc_init(&desc, dnnl_forward_training, alg, md_of(&d->x), md_of(&d->w),
-                                                    NULL, md_of(&d->y), stride, pad, pad);
+        status = dnnl_convolution_forward_desc_init(&desc, forward_kind(s), alg, md_of(&d->x), md_of(&d->w),
+                                                    s->bias ? md_of(&d->bias) : NULL, md_of(&d->y), stride, pad, pad);
     else if (dir == BACKWARD_DATA)
         status = dnnl_convolution_backward_data_desc_init(&desc, alg, md_of(&d->x), md_of(&d->w), md_of(&d->y),
                                                           stride, pad, pad);
@@ -254,7 +280,7 @@ static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const 
         status = dnnl_convolution_backward_weights_desc_init(&desc, alg, md_of(&d->x), md_of(&d->w), NULL,
                                                              md_of(&d->y), stride, pad, pad);
     if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(out, &desc, dnn->attr, dnn->engine, hint);
+    return dnnl_primitive_desc_create(out, &desc, d->attr, dnn->engine, hint);
 }
 #endif
 
@@ -317,6 +343,7 @@ static dnnl_status_t conv_fill(const sw_dnn *dnn, conv *c, const conv_descs *d)
     if (status == dnnl_success) status = memory_make(dnn, md_of(&d->y), &c->y);
     if (status == dnnl_success) status = memory_make(dnn, pad, &c->pad);
     if (status == dnnl_success) status = memory_make(dnn, md_of(&d->w_plain), &c->w_plain);
+    if (status == dnnl_success && c->key.shape.bias) status = memory_make(dnn, md_of(&d->bias), &c->bias);
     if (status == dnnl_success && !dnnl_memory_desc_equal(w, md_of(&d->w_plain)))
         status = reorder_make(dnn, c, w, md_of(&d->w_plain));
     return status;
@@ -371,8 +398,9 @@ static dnnl_status_t reorder_run(const sw_dnn *dnn, const conv *c, dnnl_memory_t
     return dnnl_primitive_execute(c->reorder, dnn->stream, 2, args);
 }
 
-/* Runs a convolution: x, w (plain), y are what the direction reads and writes. */
-static sw_status conv_run(sw_dnn *dnn, conv *c, const float *x, const float *w, const float *y, sw_error *err)
+/* Runs a convolution: x, w (plain), bias, y are what the direction reads and writes. */
+static sw_status conv_run(sw_dnn *dnn, conv *c, const float *x, const float *w, const float *bias, const float *y,
+                          sw_error *err)
 {
     SW_TRY(reserve(&dnn->pad, &dnn->pad_bytes, c->pad_bytes, err));
     if (c->reorder) SW_TRY(reserve(&dnn->weights, &dnn->weights_bytes, c->w_bytes, err));
@@ -381,45 +409,47 @@ static sw_status conv_run(sw_dnn *dnn, conv *c, const float *x, const float *w, 
     dnnl_memory_set_data_handle(c->w_plain, (void *)(uintptr_t)w);
     dnnl_memory_set_data_handle(c->w, c->reorder ? dnn->weights : (void *)(uintptr_t)w);
     dnnl_memory_set_data_handle(c->pad, dnn->pad);
+    if (c->bias) dnnl_memory_set_data_handle(c->bias, (void *)(uintptr_t)bias);
     direction dir = (direction)c->key.direction;
     if (c->reorder && dir != BACKWARD_WEIGHTS) DNN_TRY(reorder_run(dnn, c, c->w_plain, c->w), "reorder weights");
     int x_arg = dir == BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
     int w_arg = dir == BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
     int y_arg = dir == FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
-    dnnl_exec_arg_t args[] = {{x_arg, c->x}, {w_arg, c->w}, {y_arg, c->y}, {DNNL_ARG_SCRATCHPAD, c->pad}};
-    DNN_TRY(dnnl_primitive_execute(c->primitive, dnn->stream, 4, args), "run a convolution");
+    dnnl_exec_arg_t args[] = {
+        {x_arg, c->x}, {w_arg, c->w}, {y_arg, c->y}, {DNNL_ARG_SCRATCHPAD, c->pad}, {DNNL_ARG_BIAS, c->bias}};
+    DNN_TRY(dnnl_primitive_execute(c->primitive, dnn->stream, c->bias ? 5 : 4, args), "run a convolution");
     if (c->reorder && dir == BACKWARD_WEIGHTS) DNN_TRY(reorder_run(dnn, c, c->w, c->w_plain), "reorder weights");
     DNN_TRY(dnnl_stream_wait(dnn->stream), "finish a convolution");
     return SW_OK;
 }
 
 static sw_status conv_go(sw_dnn *dnn, const sw_dnn_conv *shape, direction dir, const float *x, const float *w,
-                         const float *y, sw_error *err)
+                         const float *bias, const float *y, sw_error *err)
 {
     int before = threads_begin(dnn); /* also while primitives are made: they plan for so many threads */
     conv *c = NULL;
     sw_status status = conv_find(dnn, shape, dir, &c, err);
-    if (status == SW_OK) status = conv_run(dnn, c, x, w, y, err);
+    if (status == SW_OK) status = conv_run(dnn, c, x, w, bias, y, err);
     threads_end(before);
     return status;
 }
 
-sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
-                              sw_error *err)
+sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w,
+                              const float *bias, float *y, sw_error *err)
 {
-    return conv_go(dnn, shape, FORWARD, x, w, y, err);
+    return conv_go(dnn, shape, FORWARD, x, w, bias, y, err);
 }
 
 sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const float *dy, const float *w,
                                     float *dx, sw_error *err)
 {
-    return conv_go(dnn, shape, BACKWARD_DATA, dx, w, dy, err);
+    return conv_go(dnn, shape, BACKWARD_DATA, dx, w, NULL, dy, err);
 }
 
 sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *dy,
                                        float *dw, sw_error *err)
 {
-    return conv_go(dnn, shape, BACKWARD_WEIGHTS, x, dw, dy, err);
+    return conv_go(dnn, shape, BACKWARD_WEIGHTS, x, dw, NULL, dy, err);
 }
 
 sw_status sw_dnn_sgemm(const sw_dnn *dnn, const sw_dnn_gemm *g, const float *a, const float *b, float *c,

@@ -15,15 +15,17 @@ typedef struct sw_dnn_conv {
     int64_t n, c, h, w, o, kh, kw, oh, ow;
     int64_t stride, pad;
     int64_t x_block, y_block; /* channels per block of x and of y: 1, 8 or 16 */
+    int64_t bias, sum, relu;  /* 0 or 1, of forward only: y = relu?(conv [+ bias] [+ what y held]) */
 } sw_dnn_conv;
 
 sw_status sw_dnn_new(int threads, sw_dnn **out, sw_error *err) SW_MUST_CHECK;
 void sw_dnn_free(sw_dnn *dnn);
 void sw_dnn_trim(sw_dnn *dnn); /* lets go of scratch memory and cached primitives */
 
-/* Weights and their gradients are plain; results are overwritten. */
-sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w, float *y,
-                              sw_error *err) SW_MUST_CHECK;
+/* Weights and their gradients are plain; results are overwritten, but for shape->sum. `bias` [o] is read only where
+ * shape->bias says so. Only int64_t members above: the shape is compared byte by byte. */
+sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w,
+                              const float *bias, float *y, sw_error *err) SW_MUST_CHECK;
 sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const float *dy, const float *w,
                                     float *dx, sw_error *err) SW_MUST_CHECK;
 sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *dy,
