@@ -7,8 +7,9 @@
 static sw_dnn_conv conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
                               const sw_shape *y)
 {
-    sw_dnn_conv s = {x->dim[0], x->dim[1], x->dim[2], x->dim[3], w->dim[0],   w->dim[2], w->dim[3],
-                     y->dim[2], y->dim[3], attr->stride, attr->pad, 1,        1,          0,          0,          0};
+    sw_dnn_conv s = {.n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3], .o = w->dim[0], .kh = w->dim[2],
+                     .kw = w->dim[3], .oh = y->dim[2], .ow = y->dim[3], .stride = attr->stride, .pad = attr->pad,
+                     .x_block = 1, .y_block = 1};
     bool y_can = sw_cpu_can_block(cpu, y), x_can = sw_cpu_can_block(cpu, x);
     if (y_can && x_can) s.x_block = s.y_block = cpu->block;
     else if (y_can && s.c <= 4) s.y_block = cpu->block;

@@ -82,11 +82,11 @@ sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float
 
 /* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten, but
  * for shape->sum; `bias` [o] is read only where shape->bias says so */
-sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w,
-                              const float *bias, float *y, sw_error *err) SW_MUST_CHECK;
-sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const float *dy, const float *w, float *dx,
+sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
+                              const float *bias, void *y, sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const void *dy, const float *w, void *dx,
                                     sw_error *err) SW_MUST_CHECK;
-sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *dy,
+sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const void *dy,
                                        float *dw, sw_error *err) SW_MUST_CHECK;
 
 /* --- flat loops, in elementwise.c */

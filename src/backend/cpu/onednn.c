@@ -21,9 +21,10 @@ static md_ref md_of(const md_own *own)
 {
     return own->md;
 }
-static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_create_with_tag(&own->md, rank, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_create_with_tag(&own->md, rank, dims, type, tag);
 }
 static void md_free(md_own *own)
 {
@@ -40,9 +41,10 @@ static md_ref md_of(const md_own *own)
 {
     return &own->md;
 }
-static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static dnnl_status_t md_make(md_own *own, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                             dnnl_format_tag_t tag)
 {
-    return dnnl_memory_desc_init_by_tag(&own->md, rank, dims, dnnl_f32, tag);
+    return dnnl_memory_desc_init_by_tag(&own->md, rank, dims, type, tag);
 }
 static void md_free(md_own *own)
 {
@@ -196,9 +198,9 @@ static dnnl_format_tag_t tag_of_block(int64_t block)
     return block == 16 ? dnnl_nChw16c : block == 8 ? dnnl_nChw8c : dnnl_nchw;
 }
 
-/* Descriptors of one convolution; w is left to the primitive's choice. */
+/* Descriptors of one convolution; the layout of w and dw is left to the primitive's choice. */
 typedef struct conv_descs {
-    md_own x, w, y, bias, w_plain;
+    md_own x, w, dw, y, bias, w_plain; /* dw is float also where w is bfloat16 */
     dnnl_primitive_attr_t attr; /* scratchpad of ours, and what follows the convolution */
 } conv_descs;
 
@@ -206,6 +208,7 @@ static void conv_descs_free(conv_descs *d)
 {
     md_free(&d->x);
     md_free(&d->w);
+    md_free(&d->dw);
     md_free(&d->y);
     md_free(&d->bias);
     md_free(&d->w_plain);
@@ -231,11 +234,13 @@ static dnnl_status_t conv_descs_make(const sw_dnn_conv *s, conv_descs *d)
 {
     dnnl_dims_t x = {s->n, s->c, s->h, s->w}, w = {s->o, s->c, s->kh, s->kw}, y = {s->n, s->o, s->oh, s->ow};
     dnnl_dims_t bias = {s->o};
-    dnnl_status_t status = md_make(&d->x, 4, x, tag_of_block(s->x_block));
-    if (status == dnnl_success) status = md_make(&d->w, 4, w, dnnl_format_tag_any);
-    if (status == dnnl_success) status = md_make(&d->y, 4, y, tag_of_block(s->y_block));
-    if (status == dnnl_success) status = md_make(&d->w_plain, 4, w, dnnl_oihw);
-    if (status == dnnl_success && s->bias) status = md_make(&d->bias, 1, bias, dnnl_a);
+    dnnl_data_type_t type = s->bf16 ? dnnl_bf16 : dnnl_f32;
+    dnnl_status_t status = md_make(&d->x, 4, x, type, tag_of_block(s->x_block));
+    if (status == dnnl_success) status = md_make(&d->w, 4, w, type, dnnl_format_tag_any);
+    if (status == dnnl_success) status = md_make(&d->dw, 4, w, dnnl_f32, dnnl_format_tag_any);
+    if (status == dnnl_success) status = md_make(&d->y, 4, y, type, tag_of_block(s->y_block));
+    if (status == dnnl_success) status = md_make(&d->w_plain, 4, w, dnnl_f32, dnnl_oihw);
+    if (status == dnnl_success && s->bias) status = md_make(&d->bias, 1, bias, dnnl_f32, dnnl_a);
     if (status == dnnl_success) status = attr_make(s, &d->attr);
     return status;
 }
@@ -260,7 +265,7 @@ static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const 
                                                                     md_of(&d->w), md_of(&d->y), stride, dilate, pad,
                                                                     pad, hint, d->attr);
     return dnnl_convolution_backward_weights_primitive_desc_create(out, dnn->engine, alg, md_of(&d->x),
-                                                                   md_of(&d->w), NULL, md_of(&d->y), stride, dilate,
+                                                                   md_of(&d->dw), NULL, md_of(&d->y), stride, dilate,
                                                                    pad, pad, hint, d->attr);
 }
 #else
@@ -277,7 +282,7 @@ static dnnl_status_t desc_create(const sw_dnn *dnn, const sw_dnn_conv *s, const 
         status = dnnl_convolution_backward_data_desc_init(&desc, alg, md_of(&d->x), md_of(&d->w), md_of(&d->y),
                                                           stride, pad, pad);
     else
-        status = dnnl_convolution_backward_weights_desc_init(&desc, alg, md_of(&d->x), md_of(&d->w), NULL,
+        status = dnnl_convolution_backward_weights_desc_init(&desc, alg, md_of(&d->x), md_of(&d->dw), NULL,
                                                              md_of(&d->y), stride, pad, pad);
     if (status != dnnl_success) return status;
     return dnnl_primitive_desc_create(out, &desc, d->attr, dnn->engine, hint);
@@ -299,17 +304,17 @@ static dnnl_status_t desc_with_hint(const sw_dnn *dnn, const sw_dnn_conv *s, con
 }
 
 /* Winograd has 2.25 to 4 times fewer multiplications and was measured to be as exact as direct; `auto` does not
- * always choose it, so it is asked for first. 3.x has none for this. */
+ * always choose it, so it is asked for first. 3.x has none for this, nor has any version for bfloat16. */
 static dnnl_status_t desc_best(const sw_dnn *dnn, const sw_dnn_conv *s, const conv_descs *d, direction dir,
                                dnnl_primitive_desc_t *out)
 {
-    bool winograd = DNNL_VERSION_MAJOR < 3 && s->kh == 3 && s->kw == 3 && s->stride == 1;
+    bool winograd = DNNL_VERSION_MAJOR < 3 && !s->bf16 && s->kh == 3 && s->kw == 3 && s->stride == 1;
     if (winograd && desc_with_hint(dnn, s, d, dir, dnnl_convolution_winograd, out) == dnnl_success)
         return dnnl_success;
     return desc_with_hint(dnn, s, d, dir, dnnl_convolution_direct, out);
 }
 
-/* The reorder of the weights from plain to the primitive's layout, or back for their gradient. */
+/* The reorder of the weights from plain floats to the primitive's layout and type, or back for their gradient. */
 static dnnl_status_t reorder_make(const sw_dnn *dnn, conv *c, md_ref w, md_ref w_plain)
 {
     bool back = c->key.direction == BACKWARD_WEIGHTS;
@@ -382,9 +387,10 @@ static sw_status conv_find(sw_dnn *dnn, const sw_dnn_conv *shape, direction dir,
     SW_CLEANUP(conv_descs_free) conv_descs descs;
     memset(&descs, 0, sizeof(descs));
     char what[160];
-    snprintf(what, sizeof(what), "make the convolution [%lld, %lld, %lld, %lld] x [%lld, %lld, %lld, %lld]",
-             (long long)shape->n, (long long)shape->c, (long long)shape->h, (long long)shape->w,
-             (long long)shape->o, (long long)shape->c, (long long)shape->kh, (long long)shape->kw);
+    snprintf(what, sizeof(what), "make the %s convolution [%lld, %lld, %lld, %lld] x [%lld, %lld, %lld, %lld]",
+             shape->bf16 ? "bf16" : "fp32", (long long)shape->n, (long long)shape->c, (long long)shape->h,
+             (long long)shape->w, (long long)shape->o, (long long)shape->c, (long long)shape->kh,
+             (long long)shape->kw);
     DNN_TRY(conv_descs_make(shape, &descs), what);
     DNN_TRY(conv_fill(dnn, made, &descs), what);
     SW_TRY(conv_remember(dnn, made, err));
@@ -399,7 +405,7 @@ static dnnl_status_t reorder_run(const sw_dnn *dnn, const conv *c, dnnl_memory_t
 }
 
 /* Runs a convolution: x, w (plain), bias, y are what the direction reads and writes. */
-static sw_status conv_run(sw_dnn *dnn, conv *c, const float *x, const float *w, const float *bias, const float *y,
+static sw_status conv_run(sw_dnn *dnn, conv *c, const void *x, const float *w, const float *bias, const void *y,
                           sw_error *err)
 {
     SW_TRY(reserve(&dnn->pad, &dnn->pad_bytes, c->pad_bytes, err));
@@ -423,8 +429,8 @@ static sw_status conv_run(sw_dnn *dnn, conv *c, const float *x, const float *w, 
     return SW_OK;
 }
 
-static sw_status conv_go(sw_dnn *dnn, const sw_dnn_conv *shape, direction dir, const float *x, const float *w,
-                         const float *bias, const float *y, sw_error *err)
+static sw_status conv_go(sw_dnn *dnn, const sw_dnn_conv *shape, direction dir, const void *x, const float *w,
+                         const float *bias, const void *y, sw_error *err)
 {
     int before = threads_begin(dnn); /* also while primitives are made: they plan for so many threads */
     conv *c = NULL;
@@ -434,19 +440,19 @@ static sw_status conv_go(sw_dnn *dnn, const sw_dnn_conv *shape, direction dir, c
     return status;
 }
 
-sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w,
-                              const float *bias, float *y, sw_error *err)
+sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const void *x, const float *w,
+                              const float *bias, void *y, sw_error *err)
 {
     return conv_go(dnn, shape, FORWARD, x, w, bias, y, err);
 }
 
-sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const float *dy, const float *w,
-                                    float *dx, sw_error *err)
+sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const void *dy, const float *w,
+                                    void *dx, sw_error *err)
 {
     return conv_go(dnn, shape, BACKWARD_DATA, dx, w, NULL, dy, err);
 }
 
-sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *dy,
+sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const void *x, const void *dy,
                                        float *dw, sw_error *err)
 {
     return conv_go(dnn, shape, BACKWARD_WEIGHTS, x, dw, NULL, dy, err);

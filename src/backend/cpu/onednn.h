@@ -16,19 +16,20 @@ typedef struct sw_dnn_conv {
     int64_t stride, pad;
     int64_t x_block, y_block; /* channels per block of x and of y: 1, 8 or 16 */
     int64_t bias, sum, relu;  /* 0 or 1, of forward only: y = relu?(conv [+ bias] [+ what y held]) */
+    int64_t bf16;             /* 0: x, y and their gradients are float; 1: they are bfloat16 */
 } sw_dnn_conv;
 
 sw_status sw_dnn_new(int threads, sw_dnn **out, sw_error *err) SW_MUST_CHECK;
 void sw_dnn_free(sw_dnn *dnn);
 void sw_dnn_trim(sw_dnn *dnn); /* lets go of scratch memory and cached primitives */
 
-/* Weights and their gradients are plain; results are overwritten, but for shape->sum. `bias` [o] is read only where
- * shape->bias says so. Only int64_t members above: the shape is compared byte by byte. */
-sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *w,
-                              const float *bias, float *y, sw_error *err) SW_MUST_CHECK;
-sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const float *dy, const float *w,
-                                    float *dx, sw_error *err) SW_MUST_CHECK;
-sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const float *x, const float *dy,
+/* Weights, bias and their gradients are plain floats whatever x is; results are overwritten, but for shape->sum.
+ * `bias` [o] is read only where shape->bias says so. Only int64_t members above: the shape is compared byte by byte. */
+sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const void *x, const float *w,
+                              const float *bias, void *y, sw_error *err) SW_MUST_CHECK;
+sw_status sw_dnn_conv_backward_data(sw_dnn *dnn, const sw_dnn_conv *shape, const void *dy, const float *w,
+                                    void *dx, sw_error *err) SW_MUST_CHECK;
+sw_status sw_dnn_conv_backward_weights(sw_dnn *dnn, const sw_dnn_conv *shape, const void *x, const void *dy,
                                        float *dw, sw_error *err) SW_MUST_CHECK;
 
 /* Row-major C [m, n] = op(A) op(B) + beta C; op(A) is [m, k], op(B) [k, n]. */
