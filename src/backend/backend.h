@@ -13,7 +13,7 @@ typedef enum sw_op_id {
     SW_OP_COUNT
 } sw_op_id;
 
-#define SW_OP_MAX_IN 6
+#define SW_OP_MAX_IN 7
 #define SW_OP_MAX_OUT 3
 
 /* --- attributes: one struct per op that has any */
@@ -26,6 +26,13 @@ typedef struct sw_batch_norm_attr {
     bool relu;           /* y = relu(norm(x) [+ residual]) */
     double eps, momentum;
 } sw_batch_norm_attr;
+/* y = relu?(conv(x, w) * s + offset - running_mean * s [+ residual]) with s = gain / sqrt(running_var + eps) */
+typedef struct sw_conv_norm_attr {
+    sw_conv2d_attr conv;
+    double eps;
+    bool relu;
+    bool spend_residual; /* the residual is read no more: sw_op_forward lets y take its memory */
+} sw_conv_norm_attr;
 typedef struct sw_pool_attr {
     int window, stride, pad;
 } sw_pool_attr;

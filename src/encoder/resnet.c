@@ -5,6 +5,7 @@
 #include "encoder/encoder.h"
 
 enum { STAGES = 3, MAX_BLOCKS = 6 };
+static const double EPS = 1e-5; /* of every batch norm */
 
 typedef struct bn {
     int gain, offset, mean, var;
@@ -108,14 +109,31 @@ static sw_var *leaf(const pass *p, int index)
     return p->frozen ? sw_tape_frozen(p->tape, p->slab, index) : sw_tape_param(p->tape, p->slab, index);
 }
 
+/* Without a gradient and with running statistics, batch norm is one more factor and addend of the convolution. */
+static bool folds(const pass *p, const sw_var *x, const sw_var *residual)
+{
+    if (p->mode->training || (sw_tape_recording(p->tape) && !p->frozen)) return false;
+    return !sw_var_wants_grad(x) && !(residual && sw_var_wants_grad(residual));
+}
+
 /* Convolution of `x` (let go), batch norm, optional residual (let go), optional ReLU. */
 static sw_var *conv_norm(const pass *p, sw_var *x, bool keep_x, int conv, const bn *n, int stride, int pad,
                          sw_var *residual, bool relu)
 {
+    if (folds(p, x, residual)) {
+        const sw_conv_norm_attr one = {
+            .conv = {.stride = stride, .pad = pad}, .eps = EPS, .relu = relu, .spend_residual = true};
+        sw_var *z = sw_conv_norm(p->tape, x, leaf(p, conv), leaf(p, n->gain), leaf(p, n->offset),
+                                 sw_tape_frozen(p->tape, p->slab, n->mean), sw_tape_frozen(p->tape, p->slab, n->var),
+                                 residual, &one);
+        if (!keep_x) sw_var_done(x);
+        sw_var_done(residual);
+        return z;
+    }
     sw_batch_norm_attr attr = {.training = p->mode->training,
                                .update_running = p->mode->update_running,
                                .relu = relu,
-                               .eps = 1e-5,
+                               .eps = EPS,
                                .momentum = 0.1};
     sw_var *y = sw_conv2d(p->tape, x, leaf(p, conv), stride, pad);
     if (!keep_x) sw_var_done(x);

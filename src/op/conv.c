@@ -22,21 +22,47 @@ static sw_status window_out(const char *op, const sw_tensor *x, int64_t window_h
     return SW_OK;
 }
 
-sw_status sw_infer_conv2d(SW_INFER_ARGS)
+static sw_status convolved(const char *op, const sw_conv2d_attr *attr, const sw_tensor *x, const sw_tensor *w,
+                           sw_shape *shape, sw_error *err)
 {
-    const sw_conv2d_attr *attr = attr_;
-    const sw_tensor *x = in[0], *w = in[1];
     sw_op_text a, b;
     int64_t out[2];
-    SW_TRY(sw_op_need("conv2d", "x", x, 4, "[n, c, h, w]", err));
-    SW_TRY(sw_op_need("conv2d", "w", w, 4, "[o, c, kh, kw]", err));
-    SW_TRY(sw_op_same_dtype("conv2d", x, w, err));
+    SW_TRY(sw_op_need(op, "x", x, 4, "[n, c, h, w]", err));
+    SW_TRY(sw_op_need(op, "w", w, 4, "[o, c, kh, kw]", err));
+    SW_TRY(sw_op_same_dtype(op, x, w, err));
     if (x->shape.dim[1] != w->shape.dim[1]) {
-        return sw_error_set(err, SW_E_INVALID, "conv2d: x %s and w %s differ in channels", sw_op_shape(x, &a),
+        return sw_error_set(err, SW_E_INVALID, "%s: x %s and w %s differ in channels", op, sw_op_shape(x, &a),
                             sw_op_shape(w, &b));
     }
-    SW_TRY(window_out("conv2d", x, w->shape.dim[2], w->shape.dim[3], attr->stride, attr->pad, out, err));
-    shape[0] = SW_SHAPE(x->shape.dim[0], w->shape.dim[0], out[0], out[1]);
+    SW_TRY(window_out(op, x, w->shape.dim[2], w->shape.dim[3], attr->stride, attr->pad, out, err));
+    *shape = SW_SHAPE(x->shape.dim[0], w->shape.dim[0], out[0], out[1]);
+    return SW_OK;
+}
+
+sw_status sw_infer_conv2d(SW_INFER_ARGS)
+{
+    SW_TRY(convolved("conv2d", attr_, in[0], in[1], &shape[0], err));
+    dtype[0] = in[0]->dtype;
+    return SW_OK;
+}
+
+sw_status sw_infer_conv_norm(SW_INFER_ARGS)
+{
+    static const char *const name[] = {"gain", "offset", "running_mean", "running_var"};
+    const sw_conv_norm_attr *attr = attr_;
+    const sw_tensor *x = in[0], *residual = in[6];
+    sw_op_text a;
+    char wanted[128];
+    SW_TRY(convolved("conv_norm", &attr->conv, x, in[1], &shape[0], err));
+    SW_TRY(sw_op_need_eps("conv_norm", attr->eps, err));
+    for (int i = 0; i < 4; i++) {
+        SW_TRY(sw_op_need_vector("conv_norm", name[i], in[2 + i], shape[0].dim[1], in[1], false, err));
+    }
+    if (residual && (!sw_shape_equal(&shape[0], &residual->shape) || residual->dtype != x->dtype)) {
+        return sw_error_set(err, SW_E_INVALID, "conv_norm: residual %s of type %s does not fit the result %s of type %s",
+                            sw_op_shape(residual, &a), sw_dtype_name(residual->dtype),
+                            sw_shape_text(&shape[0], wanted, sizeof wanted), sw_dtype_name(x->dtype));
+    }
     dtype[0] = x->dtype;
     return SW_OK;
 }

@@ -22,9 +22,12 @@ sw_status sw_op_same_dtype(const char *op, const sw_tensor *a, const sw_tensor *
 sw_status sw_op_need_vector(const char *op, const char *name, const sw_tensor *t, int64_t count, const sw_tensor *x,
                             bool optional, sw_error *err) SW_MUST_CHECK;
 
+sw_status sw_op_need_eps(const char *op, double eps, sw_error *err) SW_MUST_CHECK;
+
 #define SW_INFER_ARGS                                                                           \
     const void *attr_, const sw_tensor *const *in, sw_shape *shape, sw_dtype *dtype, sw_error *err
 sw_status sw_infer_conv2d(SW_INFER_ARGS);
+sw_status sw_infer_conv_norm(SW_INFER_ARGS);
 sw_status sw_infer_max_pool2d(SW_INFER_ARGS);
 sw_status sw_infer_global_avg_pool(SW_INFER_ARGS);
 sw_status sw_infer_batch_norm(SW_INFER_ARGS);

@@ -2,7 +2,7 @@
 /* Normalisation ops. */
 #include "op/infer.h"
 
-static sw_status need_eps(const char *op, double eps, sw_error *err)
+sw_status sw_op_need_eps(const char *op, double eps, sw_error *err)
 {
     if (eps > 0.0) return SW_OK;
     return sw_error_set(err, SW_E_INVALID, "%s: eps %g must be greater than 0", op, eps);
@@ -15,7 +15,7 @@ sw_status sw_infer_batch_norm(SW_INFER_ARGS)
     const sw_tensor *x = in[0], *residual = in[5];
     sw_op_text a, b;
     SW_TRY(sw_op_need_float("batch_norm", "x", x, 2, err));
-    SW_TRY(need_eps("batch_norm", attr->eps, err));
+    SW_TRY(sw_op_need_eps("batch_norm", attr->eps, err));
     for (int i = 1; i < 5; i++) {
         SW_TRY(sw_op_need_vector("batch_norm", name[i], in[i], x->shape.dim[1], x, false, err));
     }
@@ -41,7 +41,7 @@ sw_status sw_infer_layer_norm(SW_INFER_ARGS)
     const sw_tensor *x = in[0];
     sw_op_text a;
     SW_TRY(sw_op_need_float("layer_norm", "x", x, 1, err));
-    SW_TRY(need_eps("layer_norm", attr->eps, err));
+    SW_TRY(sw_op_need_eps("layer_norm", attr->eps, err));
     int last = x->shape.rank - 1;
     if (x->shape.dim[last] < 1) {
         return sw_error_set(err, SW_E_INVALID, "layer_norm: the last dimension of x %s is empty", sw_op_shape(x, &a));

@@ -37,6 +37,7 @@ static const sw_op_def table[] = {
     ROW(ATTEND_ONE, sw_infer_attend_one, sizeof(sw_attend_one_attr), 0),
     ROW(CROSS_ENTROPY, sw_infer_cross_entropy, 0, 1u << 1),
     ROW(MEAN_ROWS, sw_infer_mean_rows, 0, 0),
+    ROW(CONV_NORM, sw_infer_conv_norm, sizeof(sw_conv_norm_attr), 0),
     ROW(FILL, NULL, sizeof(sw_fill_attr), 0),
     ROW(COPY, NULL, 0, 0),
     ROW(AXPY, NULL, sizeof(sw_axpy_attr), 0),
@@ -66,6 +67,13 @@ static sw_status view(sw_op_id op, const void *attr, const sw_tensor *x, sw_shap
     return sw_tensor_view(x, first, shape, out, err);
 }
 
+/* An input whose memory the output takes; NULL: none. Others may hold that memory too: then it stays as it is. */
+static const sw_tensor *spent(sw_op_id op, const void *attr, const sw_tensor *const *in)
+{
+    if (op != SW_OP_CONV_NORM || !in[6] || !((const sw_conv_norm_attr *)attr)->spend_residual) return NULL;
+    return __atomic_load_n(&in[6]->storage->refs, __ATOMIC_ACQUIRE) == 1 ? in[6] : NULL;
+}
+
 static sw_status forward(sw_backend *be, sw_op_id op, const void *attr, const sw_tensor *const *in, sw_tensor *out,
                          sw_error *err)
 {
@@ -86,8 +94,10 @@ static sw_status forward(sw_backend *be, sw_op_id op, const void *attr, const sw
         }
     }
     if (is_view(op, in[0])) return view(op, attr, in[0], shape[0], out, err);
+    const sw_tensor *taken = spent(op, attr, in);
     for (int i = 0; i < def->outputs; i++) {
-        SW_TRY(sw_tensor_new(&be->device, dtype[i], shape[i], &out[i], err));
+        if (i == 0 && taken) out[i] = sw_tensor_ref(taken);
+        else SW_TRY(sw_tensor_new(&be->device, dtype[i], shape[i], &out[i], err));
         args.out[i] = &out[i];
     }
     return sw_backend_run(be, op, &args, err);

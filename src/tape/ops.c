@@ -16,6 +16,12 @@ sw_var *sw_batch_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_va
     return OP(t, SW_OP_BATCH_NORM, attr, x, gain, offset, running_mean, running_var, residual);
 }
 
+sw_var *sw_conv_norm(sw_tape *t, sw_var *x, sw_var *w, sw_var *gain, sw_var *offset, sw_var *running_mean,
+                     sw_var *running_var, sw_var *residual, const sw_conv_norm_attr *attr)
+{
+    return OP(t, SW_OP_CONV_NORM, attr, x, w, gain, offset, running_mean, running_var, residual);
+}
+
 sw_var *sw_max_pool2d(sw_tape *t, sw_var *x, int window, int stride, int pad)
 {
     const sw_pool_attr attr = {window, stride, pad};

@@ -9,6 +9,10 @@ sw_var *sw_conv2d(sw_tape *t, sw_var *x, sw_var *w, int stride, int pad);
 /* y = [relu](norm(x) * gain + offset [+ residual]); residual may be NULL. */
 sw_var *sw_batch_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_var *running_mean,
                       sw_var *running_var, sw_var *residual, const sw_batch_norm_attr *attr);
+/* Convolution and batch norm with running statistics in one. It has no gradient: a recording tape fails where one is
+ * wanted. With attr->spend_residual the residual's value is gone afterwards: call sw_var_done on it next. */
+sw_var *sw_conv_norm(sw_tape *t, sw_var *x, sw_var *w, sw_var *gain, sw_var *offset, sw_var *running_mean,
+                     sw_var *running_var, sw_var *residual, const sw_conv_norm_attr *attr);
 sw_var *sw_max_pool2d(sw_tape *t, sw_var *x, int window, int stride, int pad);
 sw_var *sw_global_avg_pool(sw_tape *t, sw_var *x);
 sw_var *sw_linear(sw_tape *t, sw_var *x, sw_var *w, sw_var *bias); /* bias may be NULL */

@@ -235,14 +235,14 @@ static inline sw_status op_backward(sw_backend *be, sw_dtype dtype, const op_cas
     return SW_OK;
 }
 
-/* Forward and backward of `c` with inputs values[i]; op_result_free afterwards in any case. */
+/* Forward and, where the op has one, backward of `c` with inputs values[i]; op_result_free afterwards in any case. */
 static inline bool op_run(sw_backend *be, sw_dtype dtype, const op_case *c, double *const *values, bool backward,
                           bool add, op_result *r)
 {
     sw_error err = {0};
     op_tensors t = {.grad_out = {0}};
     sw_status status = op_forward(be, dtype, c, values, &t, r, &err);
-    if (status == SW_OK && backward) status = op_backward(be, dtype, c, add, &t, r, &err);
+    if (status == SW_OK && backward && be->kernel[c->op].backward) status = op_backward(be, dtype, c, add, &t, r, &err);
     for (int i = 0; status == SW_OK && i < SW_OP_MAX_IN; i++) {
         if (!op_present(c, i)) continue;
         r->in_after[i] = op_read(&t.in[i], &err);

@@ -69,6 +69,7 @@ static sw_status solve(sw_backend *be, const problem *p, answer *a, sw_error *er
     for (int i = 0; i < p->inputs; i++) {
         if (p->absent >> i & 1) continue;
         double offset = i == 0 ? p->offset : p->op == SW_OP_BATCH_NORM && i == 4 ? 1.5 : 0;
+        if (p->op == SW_OP_CONV_NORM && i == 5) offset = 1.5; /* a variance */
         SW_TRY(random_tensor(be, p->in[i], (uint32_t)i, offset, p->blocked >> i & 1, &in[i], err));
         f.in[i] = b.in[i] = &in[i];
     }
@@ -220,6 +221,35 @@ TEST(convolutions_of_odd_shapes)
     check_conv(2, 6, 9, 32, 1, 1, 0x81, true);
     check_conv(1, 4, 8, 16, 3, 1, 0, false);
     check_conv(7, 32, 6, 48, 3, 1, 1, true);
+}
+
+static void check_conv_norm(int64_t n, int64_t c, int64_t h, int64_t w, int64_t o, int64_t k, int stride, bool residual,
+                            bool relu, unsigned blocked)
+{
+    int pad = (int)k / 2;
+    sw_conv_norm_attr attr = {.conv = {.stride = stride, .pad = pad}, .eps = 1e-5, .relu = relu};
+    sw_shape y = SW_SHAPE(n, o, (h + 2 * pad - k) / stride + 1, (w + 2 * pad - k) / stride + 1), each = SW_SHAPE(o);
+    problem p = {.op = SW_OP_CONV_NORM, .attr = &attr, .inputs = 7, .outputs = 1,
+                 .in = {SW_SHAPE(n, c, h, w), SW_SHAPE(o, c, k, k), each, each, each, each, y}, .out = {y},
+                 .absent = residual ? 0 : 1u << 6, .blocked = blocked};
+    check_against_ref(&p, 2e-5);
+}
+
+TEST(convolutions_with_folded_batch_norm)
+{
+    static const struct {
+        int c, size, o, k, stride;
+    } shape[] = {
+        {3, 65, 64, 7, 2}, {64, 56, 64, 3, 1}, {64, 29, 128, 3, 2}, {64, 28, 128, 1, 2}, {128, 13, 128, 3, 1},
+        {256, 14, 256, 3, 1}, {64, 15, 256, 1, 1}, {1024, 7, 256, 1, 1}, {48, 9, 20, 3, 1}, {6, 10, 32, 3, 1},
+    };
+    for (size_t i = 0; i < sizeof(shape) / sizeof(shape[0]); i++)
+        for (unsigned bits = 0; bits < 4; bits++)
+            check_conv_norm(2, shape[i].c, shape[i].size, shape[i].size - 1, shape[i].o, shape[i].k, shape[i].stride,
+                            bits & 1, bits & 2, bits ? 0x41 : 0);
+    check_conv_norm(3, 32, 9, 8, 16, 3, 1, true, true, 0x01); /* a plain residual, a blocked image */
+    check_conv_norm(3, 32, 9, 8, 10, 3, 1, true, true, 0x01);
+    check_conv_norm(3, 10, 9, 8, 16, 3, 1, true, true, 0x40); /* and the other way about */
 }
 
 static void check_batch_norm(sw_shape shape, bool training, bool relu, bool residual, unsigned blocked, bool add)

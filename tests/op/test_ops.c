@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One table of cases for every differentiable op: numeric gradients in double, float against double, and
+/* One table of cases for every op that gives a value: numeric gradients in double, float against double, and
  * every other backend against the reference, with poisoned outputs, guard elements and both ways of adding. */
 #include "test.h"
 
@@ -9,6 +9,7 @@
 #define S(...) {sizeof((int[]){__VA_ARGS__}) / sizeof(int), {__VA_ARGS__}}
 #define TRAIN(relu) A(sw_batch_norm_attr, true, true, relu, 1e-5, 0.1)
 #define EVAL(relu) A(sw_batch_norm_attr, false, false, relu, 1e-5, 0.1)
+#define FOLD(stride, pad, relu) A(sw_conv_norm_attr, {stride, pad}, 1e-5, relu, false)
 #define NEAR .tol = 2e-6, .cpu_tol = 2e-5
 
 static const op_case cases[] = {
@@ -74,6 +75,24 @@ static const op_case cases[] = {
      .cpu_tol = 4e-5},
     {"cross entropy", SW_OP_CROSS_ENTROPY, NULL, {S(5, 3), S(5)}, .saved = 2, NEAR},
     {"mean rows", SW_OP_MEAN_ROWS, NULL, {S(2, 9, 5)}, NEAR},
+    {"conv norm stem", SW_OP_CONV_NORM, FOLD(2, 3, true), {S(2, 3, 9, 11), S(32, 3, 7, 7), S(32), S(32), S(32), S(32)},
+     .absent = 64, .positive = 32, NEAR},
+    {"conv norm 3x3", SW_OP_CONV_NORM, FOLD(1, 1, true), {S(2, 32, 7, 5), S(16, 32, 3, 3), S(16), S(16), S(16), S(16)},
+     .absent = 64, .positive = 32, NEAR},
+    {"conv norm 3x3 residual relu", SW_OP_CONV_NORM, FOLD(1, 1, true),
+     {S(3, 16, 9, 7), S(32, 16, 3, 3), S(32), S(32), S(32), S(32), S(3, 32, 9, 7)}, .positive = 32, NEAR},
+    {"conv norm 3x3 residual", SW_OP_CONV_NORM, FOLD(1, 1, false),
+     {S(1, 16, 13, 11), S(16, 16, 3, 3), S(16), S(16), S(16), S(16), S(1, 16, 13, 11)}, .positive = 32, NEAR},
+    {"conv norm odd channels", SW_OP_CONV_NORM, FOLD(1, 1, true),
+     {S(2, 5, 5, 7), S(7, 5, 3, 3), S(7), S(7), S(7), S(7), S(2, 7, 5, 7)}, .positive = 32, NEAR},
+    {"conv norm 3x3 stride 2", SW_OP_CONV_NORM, FOLD(2, 1, true),
+     {S(2, 16, 9, 7), S(32, 16, 3, 3), S(32), S(32), S(32), S(32)}, .absent = 64, .positive = 32, NEAR},
+    {"conv norm 3x3 stride 2 residual", SW_OP_CONV_NORM, FOLD(2, 1, false),
+     {S(1, 2, 7, 6), S(3, 2, 3, 3), S(3), S(3), S(3), S(3), S(1, 3, 4, 3)}, .positive = 32, NEAR},
+    {"conv norm 1x1 stride 2", SW_OP_CONV_NORM, FOLD(2, 0, false),
+     {S(2, 16, 7, 5), S(32, 16, 1, 1), S(32), S(32), S(32), S(32)}, .absent = 64, .positive = 32, NEAR},
+    {"conv norm 1x1 residual relu", SW_OP_CONV_NORM, FOLD(1, 0, true),
+     {S(2, 32, 5, 3), S(16, 32, 1, 1), S(16), S(16), S(16), S(16), S(2, 16, 5, 3)}, .positive = 32, NEAR},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -149,7 +168,7 @@ static bool backend_agrees(sw_backend *be, sw_dtype dtype, sw_backend *ref, sw_d
     return same;
 }
 
-TEST(every_differentiable_op_has_a_case)
+TEST(every_op_with_a_value_has_a_case)
 {
     for (int op = 0; op < SW_OP_COUNT; op++) {
         bool found = sw_op_get((sw_op_id)op)->infer == NULL;

@@ -224,6 +224,104 @@ TEST(refusals_are_sentences)
               "batch_norm: gain [2] does not fit x [2, 3]: it must be [3]");
 }
 
+/* The inputs of conv_norm but the residual; values 0.5, 0.501, … */
+enum { FOLD_IN = 6, FOLD_N = 2, FOLD_C = 16, FOLD_PX = 5 };
+
+static bool fold_inputs(sw_backend *be, sw_tensor *in, sw_tensor *residual)
+{
+    sw_error err = {0};
+    sw_shape image = SHAPE(FOLD_N, FOLD_C, FOLD_PX, FOLD_PX), each = SHAPE(FOLD_C);
+    sw_shape shape[] = {image, SHAPE(FOLD_C, FOLD_C, 3, 3), each, each, each, each, image};
+    static float host[FOLD_C * FOLD_C * 9];
+    for (int i = 0; i < FOLD_C * FOLD_C * 9; i++) host[i] = 0.5f + 0.001f * (float)i;
+    for (int i = 0; i <= FOLD_IN; i++)
+        if (sw_tensor_from(&be->device, SW_F32, shape[i], host, i < FOLD_IN ? &in[i] : residual, &err) != SW_OK)
+            return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+    return true;
+}
+
+static sw_var *fold(sw_tape *t, const sw_tensor *in, sw_var *residual, bool spend)
+{
+    const sw_conv_norm_attr attr = {.conv = {1, 1}, .eps = 1e-5, .relu = true, .spend_residual = spend};
+    sw_var *v[FOLD_IN];
+    for (int i = 0; i < FOLD_IN; i++) v[i] = sw_tape_constant(t, &in[i]);
+    return sw_conv_norm(t, v[0], v[1], v[2], v[3], v[4], v[5], residual, &attr);
+}
+
+/* The residual as the result of an op, as in a net: nobody but the tape holds its memory. */
+static void check_spending(const char *backend)
+{
+    enum { COUNT = FOLD_N * FOLD_C * FOLD_PX * FOLD_PX };
+    double kept[COUNT], spent[COUNT], before[COUNT], after[COUNT];
+    sw_backend *be = NULL;
+    sw_tape *t = NULL;
+    sw_error err = {0};
+    sw_tensor in[FOLD_IN] = {{0}}, residual = {0};
+    CHECK_OK(sw_backend_new(backend, NULL, &be, &err));
+    CHECK_OK(sw_tape_new(be, false, &t, &err));
+    CHECK(fold_inputs(be, in, &residual));
+    sw_var *r = sw_tape_constant(t, &residual), *made = sw_relu(t, r);
+    CHECK_OK(sw_tape_status(t, &err));
+    CHECK_OK(sw_tensor_download_f64(&residual, before, &err));
+    sw_var *y = fold(t, in, made, false), *held = fold(t, in, r, true);
+    CHECK_OK(sw_tape_status(t, &err));
+    CHECK(sw_var_value(y)->storage != sw_var_value(made)->storage);
+    CHECK(sw_var_value(held)->storage != residual.storage); /* the test holds it too */
+    CHECK_OK(sw_tensor_download_f64(&residual, after, &err));
+    CHECK(memcmp(before, after, sizeof before) == 0);
+    CHECK_OK(sw_tensor_download_f64(sw_var_value(y), kept, &err));
+    const sw_storage *memory = sw_var_value(made)->storage;
+    size_t now = sw_backend_memory(be).now;
+    sw_var *z = fold(t, in, made, true);
+    sw_var_done(made);
+    CHECK_OK(sw_tape_status(t, &err));
+    CHECK(sw_var_value(z)->storage == memory);
+    CHECK_INT(sw_backend_memory(be).now, now);
+    CHECK_OK(sw_tensor_download_f64(sw_var_value(z), spent, &err));
+    CHECK(kept[0] > 1.0);
+    CHECK(memcmp(kept, spent, sizeof kept) == 0);
+    sw_tape_free(t);
+    for (int i = 0; i < FOLD_IN; i++) sw_tensor_release(&in[i]);
+    sw_tensor_release(&residual);
+    CHECK_INT(sw_backend_memory(be).now, 0);
+    sw_backend_free(be);
+}
+
+TEST(a_spent_residual_lends_its_memory)
+{
+    check_spending("ref");
+    check_spending("guard");
+    check_spending("cpu");
+}
+
+TEST(folded_batch_norm_has_no_gradient)
+{
+    sw_backend *be = NULL;
+    sw_tape *t = NULL;
+    sw_error err = {0};
+    sw_tensor in[FOLD_IN] = {{0}}, residual = {0};
+    CHECK_OK(sw_backend_new("cpu", NULL, &be, &err));
+    CHECK_OK(sw_tape_new(be, true, &t, &err));
+    CHECK(fold_inputs(be, in, &residual));
+    sw_var *y = fold(t, in, sw_tape_constant(t, &residual), false);
+    CHECK_OK(sw_tape_status(t, &err));
+    CHECK(!sw_var_wants_grad(y));
+    fold(t, in, sw_tape_input(t, &residual), false);
+    CHECK_INT(sw_tape_status(t, &err), SW_E_UNSUPPORTED);
+    CHECK_STR(err.message, "backend cpu has no gradient of conv_norm");
+    sw_tape_free(t);
+    CHECK_OK(sw_tape_new(be, false, &t, &err));
+    sw_tensor_release(&residual);
+    CHECK_OK(sw_tensor_new(&be->device, SW_F32, SHAPE(FOLD_N, FOLD_C, FOLD_PX, 4), &residual, &err));
+    fold(t, in, sw_tape_constant(t, &residual), true);
+    CHECK_INT(sw_tape_status(t, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "conv_norm: residual [2, 16, 5, 4] of type f32 does not fit the result [2, 16, 5, 5] of type f32");
+    sw_tape_free(t);
+    for (int i = 0; i < FOLD_IN; i++) sw_tensor_release(&in[i]);
+    sw_tensor_release(&residual);
+    sw_backend_free(be);
+}
+
 TEST(values_are_let_go)
 {
     enum { ROWS = 64, COLS = 64, BYTES = ROWS * COLS * 4 };

@@ -2,9 +2,9 @@
 /* Convolution: layouts and additions here; conv_run.c picks who does the work. */
 #include "backend/cpu/cpu_internal.h"
 
-/* Shape and layouts. Blocked on both sides where channels allow; a stem of up to four channels reads plain
- * images and writes blocked; the rest is plain. */
-static sw_dnn_conv conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
+/* Blocked on both sides where channels allow; a stem of up to four channels reads plain images and writes blocked;
+ * the rest is plain. */
+sw_dnn_conv sw_cpu_conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
                               const sw_shape *y)
 {
     sw_dnn_conv s = {.n = x->dim[0], .c = x->dim[1], .h = x->dim[2], .w = x->dim[3], .o = w->dim[0], .kh = w->dim[2],
@@ -16,22 +16,17 @@ static sw_dnn_conv conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, con
     return s;
 }
 
-static int layout_of(int64_t block)
-{
-    return block > 1 ? SW_CPU_BLOCKED : SW_CPU_PLAIN;
-}
-
 sw_status sw_cpu_conv2d_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);
     const sw_tensor *x = args->in[0], *w = args->in[1];
     sw_tensor *y = args->out[0];
-    sw_dnn_conv s = conv_shape(cpu, args->attr, &x->shape, &w->shape, &y->shape);
+    sw_dnn_conv s = sw_cpu_conv_shape(cpu, args->attr, &x->shape, &w->shape, &y->shape);
     const float *x_data, *w_data;
-    SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
+    SW_TRY(sw_cpu_view(cpu, x, sw_cpu_layout_of(s.x_block), SW_SLOT_X, &x_data, err));
     SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
     SW_TRY(sw_cpu_conv_forward(cpu, &s, x_data, w_data, NULL, sw_cpu_f32(y), err));
-    y->layout = layout_of(s.y_block);
+    y->layout = sw_cpu_layout_of(s.y_block);
     return SW_OK;
 }
 
@@ -39,7 +34,7 @@ static sw_status conv_grad_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *
                                 bool add, sw_error *err)
 {
     float *dx_data;
-    SW_TRY(sw_cpu_gradient(cpu, dx, add, layout_of(s->x_block), &dx_data, err));
+    SW_TRY(sw_cpu_gradient(cpu, dx, add, sw_cpu_layout_of(s->x_block), &dx_data, err));
     if (!add) return sw_cpu_conv_backward_data(cpu, s, dy, w, dx_data, err);
     void *result;
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
@@ -65,11 +60,11 @@ sw_status sw_cpu_conv2d_backward(sw_backend *be, sw_backward_args *args, sw_erro
 {
     sw_cpu *cpu = sw_cpu_of(be);
     const sw_tensor *x = args->in[0], *w = args->in[1], *dy = args->grad_out;
-    sw_dnn_conv s = conv_shape(cpu, args->attr, &x->shape, &w->shape, &dy->shape);
+    sw_dnn_conv s = sw_cpu_conv_shape(cpu, args->attr, &x->shape, &w->shape, &dy->shape);
     const float *x_data, *dy_data, *w_data;
-    SW_TRY(sw_cpu_view(cpu, dy, layout_of(s.y_block), SW_SLOT_DY, &dy_data, err));
+    SW_TRY(sw_cpu_view(cpu, dy, sw_cpu_layout_of(s.y_block), SW_SLOT_DY, &dy_data, err));
     if (args->grad_in[1]) {
-        SW_TRY(sw_cpu_view(cpu, x, layout_of(s.x_block), SW_SLOT_X, &x_data, err));
+        SW_TRY(sw_cpu_view(cpu, x, sw_cpu_layout_of(s.x_block), SW_SLOT_X, &x_data, err));
         SW_TRY(conv_grad_weights(cpu, &s, x_data, dy_data, args->grad_in[1], args->add[1], err));
     }
     if (args->grad_in[0]) {

@@ -14,12 +14,14 @@ typedef struct own_kernel {
     sw_backward_fn backward;
     int needs;
     bool any_layout;
+    bool in_place; /* works on flat tensors of one size */
 } own_kernel;
 
-#define BOTH(name, needs, any_layout) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout}
-#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false}
+#define BOTH(name, needs, any_layout) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout, false}
+#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, true}
 static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_CONV2D] = BOTH(conv2d, SW_NEEDS_INPUTS, true),
+    [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false},
     [SW_OP_BATCH_NORM] = BOTH(batch_norm, SW_NEEDS_BOTH, true),
     [SW_OP_MAX_POOL2D] = BOTH(max_pool2d, SW_NEEDS_OUTPUT, true),
     [SW_OP_GLOBAL_AVG_POOL] = BOTH(global_avg_pool, SW_NEEDS_NOTHING, true),
@@ -113,8 +115,8 @@ static bool takes_forward(sw_op_id op, const sw_forward_args *args)
     if (op == SW_OP_SUM_SQUARES) return args->out[0]->dtype == SW_F64;
     for (int i = 0; i < SW_OP_MAX_OUT; i++) {
         if (!is_ours(args->out[i], true)) return false;
-        /* In-place kernels work on tensors of one size; ref says what is wrong with others. */
-        if (!own[op].backward && args->in[0] && args->out[i] &&
+        /* ref says what is wrong with sizes that differ */
+        if (own[op].in_place && args->in[0] && args->out[i] &&
             sw_tensor_count(args->out[i]) != sw_tensor_count(args->in[0]))
             return false;
     }

@@ -80,6 +80,14 @@ sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err) 
 sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
     SW_MUST_CHECK;
 
+/* --- conv.c: shape and layouts of a convolution */
+sw_dnn_conv sw_cpu_conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
+                              const sw_shape *y);
+static inline int sw_cpu_layout_of(int64_t block)
+{
+    return block > 1 ? SW_CPU_BLOCKED : SW_CPU_PLAIN;
+}
+
 /* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten, but
  * for shape->sum; `bias` [o] is read only where shape->bias says so */
 sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
@@ -110,6 +118,7 @@ SW_CPU_KERNEL(add);
 SW_CPU_KERNEL(mul);
 SW_CPU_KERNEL(attend_one);
 #undef SW_CPU_KERNEL
+sw_status sw_cpu_conv_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_fill_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_copy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_axpy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);

@@ -38,12 +38,14 @@ static reach reach_of(int64_t out, int stride, int pad, int64_t size, int64_t wi
 #undef SUFFIX
 
 SW_REF_BOTH(conv2d)
+SW_REF_FORWARD(conv_norm)
 SW_REF_BOTH(max_pool2d)
 SW_REF_BOTH(global_avg_pool)
 
 void sw_ref_conv_kernels(sw_kernels *table)
 {
     table[SW_OP_CONV2D] = (sw_kernels){conv2d_forward, conv2d_backward, SW_NEEDS_INPUTS};
+    table[SW_OP_CONV_NORM] = (sw_kernels){conv_norm_forward, NULL, SW_NEEDS_NOTHING};
     table[SW_OP_MAX_POOL2D] = (sw_kernels){max_pool2d_forward, max_pool2d_backward, SW_NEEDS_OUTPUT};
     table[SW_OP_GLOBAL_AVG_POOL] = (sw_kernels){global_avg_pool_forward, global_avg_pool_backward, SW_NEEDS_NOTHING};
 }
