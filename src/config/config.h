@@ -125,6 +125,7 @@ typedef struct sw_config {
     struct {
         char *out;
         int64_t seed, threads;
+        bool deterministic;
         char *backend;
         sw_cfg_precision precision;
         int64_t workers;

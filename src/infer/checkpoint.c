@@ -72,6 +72,7 @@ sw_status sw_model_use_json(const sw_model_use *u, char **text, sw_error *err)
     sw_json_put_int(&w, "chunk_patches", u->chunk_patches);
     sw_json_key(&w, "backend");
     sw_json_string(&w, u->backend);
+    sw_json_put_bool(&w, "deterministic", u->deterministic);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -127,6 +128,7 @@ static sw_status parse(const sw_json *root, const char *name, sw_model_use *out,
         if (!out->class_name[i]) return sw_nomem(err);
         out->n_classes++;
     }
+    out->deterministic = sw_json_truth(sw_json_get(root, "deterministic"), false);
     out->eval_mpp_um = sw_json_real(sw_json_get(root, "eval_mpp_um"), 0.0);
     out->crop_px = (int)sw_json_integer(sw_json_get(root, "crop_px"), 0);
     out->chunk_patches = sw_json_integer(sw_json_get(root, "chunk_patches"), 0);

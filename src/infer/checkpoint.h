@@ -17,6 +17,7 @@ typedef struct sw_model_use {
     sw_channel_order channel_order;
     int64_t chunk_patches;          /* eval.chunk_patches of the run */
     char *backend;                  /* run.backend, owned */
+    bool deterministic;             /* run.deterministic */
 } sw_model_use;
 void sw_model_use_free(sw_model_use *use); /* clears it */
 

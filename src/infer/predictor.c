@@ -61,7 +61,7 @@ static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predi
     p->sink = o->sink;
     p->slide_mpp_um = o->slide_mpp_um;
     SW_TRY(sw_checkpoint_peek(p->path, &p->use, err));
-    sw_backend_options bo = {.threads = o->threads};
+    sw_backend_options bo = {.threads = o->threads, .deterministic = p->use.deterministic};
     SW_TRY(sw_backend_new(o->backend ? o->backend : p->use.backend, &bo, &p->be, err));
     sw_model_use_free(&p->use);
     SW_TRY(sw_checkpoint_open(p->be, p->path, &p->model, &p->use, err));

@@ -87,7 +87,7 @@ static sw_model_options model_options(const sw_trainer *t)
 static sw_status make_model(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
-    sw_backend_options bo = {.threads = (int)c->run.threads};
+    sw_backend_options bo = {.threads = (int)c->run.threads, .deterministic = c->run.deterministic};
     sw_model_options mo = model_options(t);
     SW_TRY(sw_backend_new(c->run.backend, &bo, &t->be, err));
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
@@ -126,6 +126,7 @@ static sw_status describe_use(sw_trainer *t, sw_error *err)
     u->eval_mpp_um = t->scales.mpp_um[t->scales.eval];
     u->crop_px = (int)t->config.augment.crop_px;
     u->channel_order = t->config.encoder.channel_order;
+    u->deterministic = t->config.run.deterministic;
     u->chunk_patches = t->config.eval.chunk_patches;
     return SW_OK;
 }

@@ -177,7 +177,8 @@ sw_status sw_cpu_attend_one_backward(sw_backend *be, sw_backward_args *args, sw_
                   .add_dq = args->add[0], .add_dk = args->add[1], .add_dv = args->add[2],
                   .scale = (float)((const sw_attend_one_attr *)args->attr)->scale};
     const sizes *s = &b.s;
-    b.parts = s->groups >= threads ? 1 : (threads + s->groups - 1) / s->groups;
+    int64_t wanted_items = cpu->lane ? SW_CPU_FIXED_PARTS : threads;
+    b.parts = s->groups >= wanted_items ? 1 : (wanted_items + s->groups - 1) / s->groups;
     int64_t items = s->groups * b.parts, per_thread = backward_work(s);
     void *sums, *work;
     size_t dv_bytes = (size_t)(items * s->n) * sizeof(double);

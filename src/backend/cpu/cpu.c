@@ -173,6 +173,7 @@ static void fill_table(sw_cpu *cpu)
 static void cpu_destroy(sw_backend *be)
 {
     sw_cpu *cpu = sw_cpu_of(be);
+    sw_cpu_lanes_free(cpu);
     sw_dnn_free(cpu->dnn);
     sw_cpu_scratch_free(cpu);
     sw_cpu_cache_destroy(&cpu->cache);
@@ -183,6 +184,7 @@ void sw_cpu_backend_trim(sw_backend *be)
 {
     sw_cpu *cpu = sw_cpu_of(be);
     sw_dnn_trim(cpu->dnn);
+    sw_cpu_lanes_trim(cpu);
     sw_cpu_scratch_free(cpu);
     sw_cpu_cache_trim(&cpu->cache);
 }
@@ -201,8 +203,10 @@ sw_status sw_cpu_backend_new(const sw_backend_options *options, sw_backend **out
     cpu->block = cpu->simd->block;
     fill_table(cpu);
     SW_TRY(sw_dnn_new(cpu->base.threads, &cpu->dnn, err));
-    sw_status status = sw_cpu_cache_init(&cpu->cache, err);
+    sw_status status = options && options->deterministic ? sw_cpu_lanes_new(cpu, err) : SW_OK;
+    if (status == SW_OK) status = sw_cpu_cache_init(&cpu->cache, err);
     if (status != SW_OK) {
+        sw_cpu_lanes_free(cpu);
         sw_dnn_free(cpu->dnn);
         return status;
     }

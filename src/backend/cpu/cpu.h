@@ -7,8 +7,8 @@
  * batch norm, pools, ReLU and add keep it; every other op gets its inputs put back to plain first. A weight or
  * anything else that a parameter slab holds is always plain.
  *
- * Results are the same bits from run to run at a fixed number of threads. One thread at a time may run
- * kernels; tensors may be made and released from any thread. */
+ * Results are the same bits from run to run at a fixed number of threads; with `deterministic`, at any number. One
+ * thread at a time may run kernels; tensors may be made and released from any thread. */
 #ifndef SW_BACKEND_CPU_CPU_H
 #define SW_BACKEND_CPU_CPU_H
 

@@ -13,6 +13,8 @@ enum { SW_CPU_PLAIN = 0, SW_CPU_BLOCKED = 1 };
 
 /* Elements one thread takes at a time in flat loops: fixed, so that sums never depend on the threads. */
 #define SW_CPU_CHUNK 16384
+/* Parts that work is cut into where more threads would mean more parts, and the number of threads must not matter. */
+#define SW_CPU_FIXED_PARTS 16
 
 /* Scratch memory lives as long as the backend and only grows; a slot holds one thing at a time. */
 typedef enum sw_cpu_slot {
@@ -40,6 +42,7 @@ typedef struct sw_cpu {
     const sw_simd *simd;
     int block; /* channels per block of layout 1 */
     sw_dnn *dnn;
+    sw_dnn **lane; /* one per thread; NULL unless results must not depend on the number of threads */
     sw_cpu_cache cache;
     struct {
         void *mem;
@@ -96,6 +99,31 @@ sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const
                                     sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const void *dy,
                                        float *dw, sw_error *err) SW_MUST_CHECK;
+
+/* --- lanes.c: for results that do not depend on the number of threads */
+sw_status sw_cpu_lanes_new(sw_cpu *cpu, sw_error *err) SW_MUST_CHECK; /* sw_cpu_lanes_free also after a failure */
+void sw_cpu_lanes_trim(sw_cpu *cpu);
+void sw_cpu_lanes_free(sw_cpu *cpu);
+/* Runs `run` for each piece from 0 to count, each on one thread with that thread's lane. */
+typedef sw_status (*sw_cpu_piece_fn)(sw_dnn *lane, void *ctx, int64_t piece, sw_error *err);
+sw_status sw_cpu_pieces(sw_cpu *cpu, int64_t count, sw_cpu_piece_fn run, void *ctx, sw_error *err) SW_MUST_CHECK;
+
+/* --- conv_split.c: oneDNN's convolutions on the lanes */
+sw_status sw_cpu_split_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
+                               const float *bias, void *y, sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_split_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const void *dy, const float *w, void *dx,
+                                     sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_split_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const void *dy,
+                                        float *dw, sw_error *err) SW_MUST_CHECK;
+
+/* --- gemm.c: `count` products C (+)= op(A) op(B); the steps lead from one matrix to the next, in floats */
+typedef struct sw_cpu_gemms {
+    sw_dnn_gemm gemm;
+    int64_t count, a_step, b_step, c_step;
+    const float *a, *b;
+    float *c;
+} sw_cpu_gemms;
+sw_status sw_cpu_gemms_run(sw_cpu *cpu, const sw_cpu_gemms *gemms, sw_error *err) SW_MUST_CHECK;
 
 /* --- flat loops, in elementwise.c */
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */

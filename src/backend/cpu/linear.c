@@ -7,6 +7,12 @@ static int64_t last_dim(const sw_tensor *t, int from_end)
     return t->shape.dim[t->shape.rank - from_end];
 }
 
+static sw_status one_gemm(sw_cpu *cpu, sw_dnn_gemm gemm, const float *a, const float *b, float *c, sw_error *err)
+{
+    sw_cpu_gemms t = {.gemm = gemm, .count = 1, .a = a, .b = b, .c = c};
+    return sw_cpu_gemms_run(cpu, &t, err);
+}
+
 /* x [.., k], w [m, k], bias [m]|NULL -> y [.., m] = x w^T + bias */
 sw_status sw_cpu_linear_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
@@ -22,7 +28,7 @@ sw_status sw_cpu_linear_forward(sw_backend *be, sw_forward_args *args, sw_error 
     }
     sw_dnn_gemm g = {.transpose_b = true, .m = rows, .n = m, .k = k, .lda = k, .ldb = k, .ldc = m,
                      .beta = bias ? 1.0f : 0.0f};
-    return sw_dnn_sgemm(cpu->dnn, &g, sw_cpu_f32(args->in[0]), sw_cpu_f32(w), y, err);
+    return one_gemm(cpu, g, sw_cpu_f32(args->in[0]), sw_cpu_f32(w), y, err);
 }
 
 /* Sums of the columns of dy [rows, m], each in double and in the order of the rows. */
@@ -48,50 +54,16 @@ sw_status sw_cpu_linear_backward(sw_backend *be, sw_backward_args *args, sw_erro
     const float *dy = sw_cpu_f32(args->grad_out);
     if (args->grad_in[0]) {
         sw_dnn_gemm g = {.m = rows, .n = k, .k = m, .lda = m, .ldb = k, .ldc = k, .beta = args->add[0] ? 1.0f : 0.0f};
-        SW_TRY(sw_dnn_sgemm(cpu->dnn, &g, dy, sw_cpu_f32(w), sw_cpu_f32(args->grad_in[0]), err));
+        SW_TRY(one_gemm(cpu, g, dy, sw_cpu_f32(w), sw_cpu_f32(args->grad_in[0]), err));
     }
     if (args->grad_in[1]) {
         sw_dnn_gemm g = {.transpose_a = true, .m = m, .n = k, .k = rows, .lda = m, .ldb = k, .ldc = k,
                          .beta = args->add[1] ? 1.0f : 0.0f};
-        SW_TRY(sw_dnn_sgemm(cpu->dnn, &g, dy, sw_cpu_f32(args->in[0]), sw_cpu_f32(args->grad_in[1]), err));
+        SW_TRY(one_gemm(cpu, g, dy, sw_cpu_f32(args->in[0]), sw_cpu_f32(args->grad_in[1]), err));
     }
     if (args->grad_in[2])
         column_sums(cpu, dy, rows, m, sw_cpu_f32(args->grad_in[2]), args->add[2]);
     return SW_OK;
-}
-
-/* One product of a batch: C (+)= op(A) op(B); every C is dense, sizes are of the stored matrices. */
-typedef struct batch {
-    sw_dnn_gemm gemm;
-    int64_t count, a_step, b_step, c_step;
-    const float *a, *b;
-    float *c;
-} batch;
-
-/* Several products: one per thread at a time. One product: its own threads. */
-static sw_status run_batch(sw_cpu *cpu, const batch *t, sw_error *err)
-{
-    if (t->count < cpu->base.threads || t->count == 1) {
-        for (int64_t i = 0; i < t->count; i++)
-            SW_TRY(sw_dnn_sgemm(cpu->dnn, &t->gemm, t->a + i * t->a_step, t->b + i * t->b_step, t->c + i * t->c_step,
-                                err));
-        return SW_OK;
-    }
-    sw_status worst = SW_OK;
-#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
-    for (int64_t i = 0; i < t->count; i++) {
-        sw_error mine = {.code = SW_OK};
-        sw_status status = sw_dnn_sgemm(cpu->dnn, &t->gemm, t->a + i * t->a_step, t->b + i * t->b_step,
-                                        t->c + i * t->c_step, &mine);
-        if (status != SW_OK) {
-#pragma omp critical(sw_cpu_matmul_error)
-            {
-                worst = status;
-                if (err) *err = mine;
-            }
-        }
-    }
-    return worst;
 }
 
 /* Same number of matrices on both sides; anything else is ref's. */
@@ -110,11 +82,11 @@ sw_status sw_cpu_matmul_forward(sw_backend *be, sw_forward_args *args, sw_error 
     const sw_tensor *a = args->in[0], *b = args->in[1], *c = args->out[0];
     if (!takes(a, b) || sw_tensor_count(c) == 0) return sw_cpu_ref_forward(cpu, SW_OP_MATMUL, args, err);
     int64_t m = last_dim(c, 2), n = last_dim(c, 1), k = last_dim(a, attr->transpose_a ? 2 : 1);
-    batch t = {.gemm = {.transpose_a = attr->transpose_a, .transpose_b = attr->transpose_b, .m = m, .n = n, .k = k,
+    sw_cpu_gemms t = {.gemm = {.transpose_a = attr->transpose_a, .transpose_b = attr->transpose_b, .m = m, .n = n, .k = k,
                         .lda = last_dim(a, 1), .ldb = last_dim(b, 1), .ldc = n},
                .count = sw_tensor_count(c) / (m * n), .a_step = m * k, .b_step = k * n, .c_step = m * n,
                .a = sw_cpu_f32(a), .b = sw_cpu_f32(b), .c = sw_cpu_f32(args->out[0])};
-    return run_batch(cpu, &t, err);
+    return sw_cpu_gemms_run(cpu, &t, err);
 }
 
 /* With A' = op(A), B' = op(B): dA' = dC B'^T, dB' = A'^T dC; a transposed operand gets the transpose of that. */
@@ -129,7 +101,7 @@ sw_status sw_cpu_matmul_backward(sw_backend *be, sw_backward_args *args, sw_erro
     int64_t lda = last_dim(a, 1), ldb = last_dim(b, 1);
     const float *a_data = sw_cpu_f32(a), *b_data = sw_cpu_f32(b), *dc_data = sw_cpu_f32(dc);
     if (args->grad_in[0]) {
-        batch t = {.count = count, .c_step = m * k, .c = sw_cpu_f32(args->grad_in[0])};
+        sw_cpu_gemms t = {.count = count, .c_step = m * k, .c = sw_cpu_f32(args->grad_in[0])};
         if (ta) { /* dA [k, m] = B' dC^T */
             t.gemm = (sw_dnn_gemm){.transpose_a = tb, .transpose_b = true, .m = k, .n = m, .k = n, .lda = ldb, .ldb = n};
             t.a = b_data, t.a_step = k * n, t.b = dc_data, t.b_step = m * n;
@@ -139,10 +111,10 @@ sw_status sw_cpu_matmul_backward(sw_backend *be, sw_backward_args *args, sw_erro
         }
         t.gemm.ldc = lda;
         t.gemm.beta = args->add[0] ? 1.0f : 0.0f;
-        SW_TRY(run_batch(cpu, &t, err));
+        SW_TRY(sw_cpu_gemms_run(cpu, &t, err));
     }
     if (args->grad_in[1]) {
-        batch t = {.count = count, .c_step = k * n, .c = sw_cpu_f32(args->grad_in[1])};
+        sw_cpu_gemms t = {.count = count, .c_step = k * n, .c = sw_cpu_f32(args->grad_in[1])};
         if (tb) { /* dB [n, k] = dC^T A' */
             t.gemm = (sw_dnn_gemm){.transpose_a = true, .transpose_b = ta, .m = n, .n = k, .k = m, .lda = n, .ldb = lda};
             t.a = dc_data, t.a_step = m * n, t.b = a_data, t.b_step = m * k;
@@ -152,7 +124,7 @@ sw_status sw_cpu_matmul_backward(sw_backend *be, sw_backward_args *args, sw_erro
         }
         t.gemm.ldc = ldb;
         t.gemm.beta = args->add[1] ? 1.0f : 0.0f;
-        SW_TRY(run_batch(cpu, &t, err));
+        SW_TRY(sw_cpu_gemms_run(cpu, &t, err));
     }
     return SW_OK;
 }

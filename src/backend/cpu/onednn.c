@@ -100,7 +100,7 @@ static int threads_begin(const sw_dnn *dnn)
 {
 #ifdef _OPENMP
     int before = omp_get_max_threads();
-    if (!omp_in_parallel()) omp_set_num_threads(dnn->threads);
+    omp_set_num_threads(dnn->threads); /* in a parallel region: of this thread alone */
     return before;
 #else
     (void)dnn;
@@ -111,7 +111,7 @@ static int threads_begin(const sw_dnn *dnn)
 static void threads_end(int before)
 {
 #ifdef _OPENMP
-    if (!omp_in_parallel()) omp_set_num_threads(before);
+    omp_set_num_threads(before);
 #else
     (void)before;
 #endif

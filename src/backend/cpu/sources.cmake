@@ -3,12 +3,15 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/attend.c
   ${SW_CPU_DIR}/batch_norm.c
   ${SW_CPU_DIR}/conv.c
-  ${SW_CPU_DIR}/conv_norm.c
   ${SW_CPU_DIR}/conv_run.c
+  ${SW_CPU_DIR}/conv_run.c
+  ${SW_CPU_DIR}/conv_split.c
   ${SW_CPU_DIR}/cpu.c
   ${SW_CPU_DIR}/cpu_layout.c
   ${SW_CPU_DIR}/cpu_memory.c
   ${SW_CPU_DIR}/elementwise.c
+  ${SW_CPU_DIR}/gemm.c
+  ${SW_CPU_DIR}/lanes.c
   ${SW_CPU_DIR}/linear.c
   ${SW_CPU_DIR}/onednn.c
   ${SW_CPU_DIR}/pool.c
