@@ -3,7 +3,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/attend.c
   ${SW_CPU_DIR}/batch_norm.c
   ${SW_CPU_DIR}/conv.c
-  ${SW_CPU_DIR}/conv_run.c
+  ${SW_CPU_DIR}/conv_norm.c
   ${SW_CPU_DIR}/conv_run.c
   ${SW_CPU_DIR}/conv_split.c
   ${SW_CPU_DIR}/cpu.c
