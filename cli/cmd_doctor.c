@@ -22,7 +22,7 @@ static const struct library {
     {"libjpeg-turbo", sw_turbojpeg_version},
     {"libtiff", sw_libtiff_version},     {"libpng", sw_libpng_version},   {"cairo", sw_cairo_version},
     {"jansson", sw_jansson_version},     {"libyaml", sw_libyaml_version},
-    {"libzip", sw_libzip_version},
+    {"libzip", sw_libzip_version},       {"hdf5", sw_hdf5_version},
 };
 
 enum { LIBRARIES = sizeof(libraries) / sizeof(libraries[0]) };

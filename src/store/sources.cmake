@@ -1,4 +1,7 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/store/coords.c
+  ${CMAKE_SOURCE_DIR}/src/store/coords_write.c
+  ${CMAKE_SOURCE_DIR}/src/store/hdf5_coords.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c
   ${CMAKE_SOURCE_DIR}/src/store/record.c
   ${CMAKE_SOURCE_DIR}/src/store/store.c
