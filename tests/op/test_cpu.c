@@ -252,6 +252,14 @@ TEST(convolutions_with_folded_batch_norm)
     check_conv_norm(3, 10, 9, 8, 16, 3, 1, true, true, 0x40); /* and the other way about */
 }
 
+/* Whole and cut tiles of 4x4, one image and several, odd numbers of tiles, both directions of channels. */
+TEST(convolutions_by_minimal_filtering)
+{
+    for (int64_t size = 1; size <= 9; size++) check_conv(1 + size % 3, 64, size, 128, 3, 1, 0x81, size % 2);
+    check_conv(11, 128, 13, 64, 3, 1, 0x81, false);
+    check_conv(4, 192, 10, 64, 3, 1, 0, true);
+}
+
 static void check_batch_norm(sw_shape shape, bool training, bool relu, bool residual, unsigned blocked, bool add)
 {
     sw_batch_norm_attr attr = {.training = training, .update_running = training, .relu = relu, .eps = 1e-5,

@@ -35,12 +35,7 @@ static sw_status conv_grad_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *
 {
     float *dx_data;
     SW_TRY(sw_cpu_gradient(cpu, dx, add, sw_cpu_layout_of(s->x_block), &dx_data, err));
-    if (!add) return sw_cpu_conv_backward_data(cpu, s, dy, w, dx_data, err);
-    void *result;
-    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
-    SW_TRY(sw_cpu_conv_backward_data(cpu, s, dy, w, result, err));
-    sw_cpu_add_to(cpu, dx_data, result, sw_tensor_count(dx));
-    return SW_OK;
+    return sw_cpu_conv_backward_data(cpu, s, dy, w, dx_data, add, err);
 }
 
 static sw_status conv_grad_weights(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *dy, sw_tensor *dw,

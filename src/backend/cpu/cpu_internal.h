@@ -92,11 +92,11 @@ static inline int sw_cpu_layout_of(int64_t block)
 }
 
 /* --- conv_run.c: one convolution by the fastest implementation that takes its shape; results are overwritten, but
- * for shape->sum; `bias` [o] is read only where shape->bias says so */
+ * for shape->sum and `add`; `bias` [o] is read only where shape->bias says so */
 sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
                               const float *bias, void *y, sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const void *dy, const float *w, void *dx,
-                                    sw_error *err) SW_MUST_CHECK;
+                                    bool add, sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const void *dy,
                                        float *dw, sw_error *err) SW_MUST_CHECK;
 

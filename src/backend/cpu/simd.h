@@ -40,6 +40,23 @@ typedef struct sw_simd_attend {
     double *dv;          /* [n], added to */
 } sw_simd_attend;
 
+#define SW_WINO_PAD 16 /* floats between the 36 rows of a stage, so that they do not share cache sets */
+
+/* One 3x3 convolution of stride 1 and padding 1 by minimal filtering. Tiles of 4x4 outputs are numbered over images, rows
+ * and columns. */
+typedef struct sw_simd_wino {
+    int h, w, tiles_y, tiles_x;
+    int64_t c, k;       /* input channels (a multiple of the block), output channels (of wino_width) */
+    int64_t tiles_most; /* tiles that a stage has room for */
+    const float *x;     /* [n, c / block, h, w, block] */
+    float *y;           /* [n, k / block, h, w, block] */
+    float *u;           /* transformed filters [36][k / wino_width][c][wino_width], or their gradient [36][c][k] */
+    float *in_stage;    /* 36 rows of tiles_most * c + SW_WINO_PAD */
+    float *out_stage;   /* forward: 36 rows of tiles_most * wino_width + SW_WINO_PAD; weights: of tiles_most * k + .. */
+    const float *bias;  /* [k] or NULL */
+    bool sum, relu;     /* y = relu(conv + bias + what y holds) */
+} sw_simd_wino;
+
 typedef struct sw_simd {
     const char *name;
     int block; /* channels per block of the blocked layout that suits these vectors */
@@ -82,6 +99,18 @@ typedef struct sw_simd {
     /* dx may be NULL; dgain and doffset (may be NULL) are added to */
     void (*layer_norm_grad)(const float *x, const float *gain, const float *dy, float *dx, bool add, int64_t count,
                             float mean, float inverse, float *dgain, float *doffset);
+
+    /* --- 3x3 convolution, see simd_wino_impl.h */
+    int wino_width; /* output channels come in multiples of it */
+    void (*wino_filters)(const sw_simd_wino *a, const float *w, bool back, int64_t c0, int64_t c1);
+    void (*wino_forward)(const sw_simd_wino *a, int64_t first, int64_t count);
+    /* transforms of x [.., channels] and of a gradient of y, tiles [first, first + count) */
+    void (*wino_input)(const sw_simd_wino *a, const float *x, int64_t channels, int64_t first, int64_t count,
+                       float *stage, int64_t step);
+    void (*wino_grad)(const sw_simd_wino *a, const float *dy, int64_t channels, int64_t first, int64_t count,
+                      float *stage, int64_t step);
+    void (*wino_weight_product)(const sw_simd_wino *a, int64_t count, int f0, int f1, bool add);
+    void (*wino_filters_back)(const sw_simd_wino *a, float *dw, int64_t c0, int64_t c1);
 
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);

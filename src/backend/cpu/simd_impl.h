@@ -292,6 +292,7 @@ static void max_pool_grad(const float *dy, const uint8_t *index, float *dx, bool
 
 #include "backend/cpu/simd_flat_impl.h"
 #include "backend/cpu/simd_attend_impl.h"
+#include "backend/cpu/simd_wino_impl.h"
 
 #define NAME_(x) #x
 #define NAME(x) NAME_(x)
@@ -301,4 +302,6 @@ static const sw_simd table = {
     .max_pool_grad = max_pool_grad, .relu = relu, .gelu = gelu, .gelu_grad = gelu_grad, .add = add, .mul = mul,
     .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
-    .attend_grad = attend_grad};
+    .attend_grad = attend_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters, .wino_forward = wino_forward,
+    .wino_input = wino_input, .wino_grad = wino_grad, .wino_weight_product = wino_weight_product,
+    .wino_filters_back = wino_filters_back};

@@ -19,6 +19,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/simd_avx2.c
   ${SW_CPU_DIR}/simd_avx512.c
   ${SW_CPU_DIR}/simd_base.c
+  ${SW_CPU_DIR}/winograd.c
 )
 # The leaf kernels are compiled once per instruction set and chosen when the backend is made; -O3 unrolls their
 # register tiles. ISO C's -std=c11 turns contraction into fused multiply-adds off, here it is wanted.

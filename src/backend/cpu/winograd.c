@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* 3x3 convolutions of stride 1 by minimal filtering: blocks of tiles go through transform, products and transform back
+ * within one thread's caches. Blocks and their order of additions never depend on the number of threads, so neither
+ * do results. */
+#include "backend/cpu/winograd.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define FORWARD_STAGE_BYTES ((size_t)384 << 10) /* of transformed input: leaves room in 1 MB of second-level cache */
+#define WEIGHTS_STAGE_BYTES ((size_t)8 << 20)   /* of both stages, shared by the threads in the last-level cache */
+#define TRANSFORM_TILES 8                       /* tiles per unit of work where only transforms are shared out */
+
+bool sw_cpu_wino_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
+{
+    int64_t width = cpu->simd->wino_width;
+    return !s->bf16 && s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad == 1 && s->x_block == cpu->block &&
+           s->y_block == cpu->block && s->c % width == 0 && s->o % width == 0;
+}
+
+static int thread_index(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+static sw_simd_wino wino_of(const sw_dnn_conv *s, int64_t c, int64_t k)
+{
+    return (sw_simd_wino){.h = (int)s->h, .w = (int)s->w, .tiles_y = (int)(s->h + 3) / 4, .tiles_x = (int)(s->w + 3) / 4,
+                          .c = c, .k = k};
+}
+
+static int64_t tiles_of(const sw_dnn_conv *s, const sw_simd_wino *a)
+{
+    return s->n * a->tiles_y * a->tiles_x;
+}
+
+/* Room for the filters and, behind them, `stages` stages of `stage` floats. */
+static sw_status work_memory(sw_cpu *cpu, sw_simd_wino *a, size_t stage, size_t stages, float **first, sw_error *err)
+{
+    void *mem;
+    size_t filters = 36 * (size_t)(a->c * a->k);
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (filters + stage * stages) * sizeof(float), &mem, err));
+    a->u = mem;
+    *first = a->u + filters;
+    return SW_OK;
+}
+
+/* y = relu?(conv(x) + bias + y?) over all tiles, with the filters already in a->u. */
+static void run_tiles(const sw_cpu *cpu, const sw_simd_wino *common, int64_t tiles, float *stages, size_t in_stage,
+                      size_t out_stage)
+{
+    int64_t blocks = (tiles + common->tiles_most - 1) / common->tiles_most;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(cpu->base.threads)
+    for (int64_t b = 0; b < blocks; b++) {
+        sw_simd_wino a = *common;
+        int64_t first = b * a.tiles_most, count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
+        a.in_stage = stages + (size_t)thread_index() * (in_stage + out_stage);
+        a.out_stage = a.in_stage + in_stage;
+        cpu->simd->wino_forward(&a, first, count);
+    }
+}
+
+static sw_status convolve(sw_cpu *cpu, const sw_dnn_conv *s, sw_simd_wino *a, const float *w, bool back, sw_error *err)
+{
+    int64_t tiles = tiles_of(s, a), width = cpu->simd->wino_width;
+    float *stages;
+    a->tiles_most = (int64_t)(FORWARD_STAGE_BYTES / (36 * sizeof(float) * (size_t)a->c)) / 6 * 6;
+    if (a->tiles_most < 12) a->tiles_most = 12;
+    size_t in_stage = 36 * (size_t)(a->tiles_most * a->c + SW_WINO_PAD);
+    size_t out_stage = 36 * (size_t)(a->tiles_most * width + SW_WINO_PAD);
+    SW_TRY(work_memory(cpu, a, in_stage + out_stage, (size_t)cpu->base.threads, &stages, err));
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t c = 0; c < a->c; c += TRANSFORM_TILES)
+        cpu->simd->wino_filters(a, w, back, c, c + TRANSFORM_TILES < a->c ? c + TRANSFORM_TILES : a->c);
+    run_tiles(cpu, a, tiles, stages, in_stage, out_stage);
+    return SW_OK;
+}
+
+sw_status sw_cpu_wino_forward(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *w, const float *bias,
+                              float *y, sw_error *err)
+{
+    sw_simd_wino a = wino_of(s, s->c, s->o);
+    a.x = x;
+    a.y = y;
+    a.bias = s->bias ? bias : NULL;
+    a.sum = s->sum;
+    a.relu = s->relu;
+    return convolve(cpu, s, &a, w, false, err);
+}
+
+sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *dy, const float *w, float *dx, bool add,
+                                    sw_error *err)
+{
+    sw_simd_wino a = wino_of(s, s->o, s->c);
+    a.x = dy;
+    a.y = dx;
+    a.sum = add;
+    return convolve(cpu, s, &a, w, true, err);
+}
+
+/* Transforms of tiles [first, first + count), shared out among the threads of the region. */
+static void transform_stage(const sw_cpu *cpu, const sw_simd_wino *a, const float *x, const float *dy, int64_t first,
+                            int64_t count)
+{
+    int64_t in_step = a->tiles_most * a->c + SW_WINO_PAD, grad_step = a->tiles_most * a->k + SW_WINO_PAD;
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t t = 0; t < count; t += TRANSFORM_TILES) {
+        int64_t n = count - t < TRANSFORM_TILES ? count - t : TRANSFORM_TILES;
+        cpu->simd->wino_input(a, x, a->c, first + t, n, a->in_stage + t * a->c, in_step);
+        cpu->simd->wino_grad(a, dy, a->k, first + t, n, a->out_stage + t * a->k, grad_step);
+    }
+}
+
+sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *dy, float *dw,
+                                       sw_error *err)
+{
+    sw_simd_wino a = wino_of(s, s->c, s->o);
+    int64_t tiles = tiles_of(s, &a);
+    a.tiles_most = (int64_t)(WEIGHTS_STAGE_BYTES / (36 * sizeof(float) * (size_t)(a.c + a.k))) / 8 * 8;
+    if (a.tiles_most > tiles) a.tiles_most = tiles;
+    size_t in_stage = 36 * (size_t)(a.tiles_most * a.c + SW_WINO_PAD);
+    size_t grad_stage = 36 * (size_t)(a.tiles_most * a.k + SW_WINO_PAD);
+    SW_TRY(work_memory(cpu, &a, in_stage + grad_stage, 1, &a.in_stage, err));
+    a.out_stage = a.in_stage + in_stage;
+#pragma omp parallel num_threads(cpu->base.threads)
+    {
+        for (int64_t first = 0; first < tiles; first += a.tiles_most) {
+            int64_t count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
+            transform_stage(cpu, &a, x, dy, first, count);
+#pragma omp for schedule(dynamic, 1)
+            for (int f = 0; f < 36; f++) cpu->simd->wino_weight_product(&a, count, f, f + 1, first > 0);
+        }
+#pragma omp for schedule(static)
+        for (int64_t c = 0; c < a.c; c += TRANSFORM_TILES)
+            cpu->simd->wino_filters_back(&a, dw, c, c + TRANSFORM_TILES < a.c ? c + TRANSFORM_TILES : a.c);
+    }
+    return SW_OK;
+}
