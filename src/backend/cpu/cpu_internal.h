@@ -27,13 +27,14 @@ typedef enum sw_cpu_slot {
     SW_SLOT_COUNT
 } sw_cpu_slot;
 
-/* Free blocks wait here for the next tensor: fresh pages from the system cost a fault each. */
+/* Memory of tensors: one range of addresses, cut into blocks in order of address. A freed block joins its free
+ * neighbours, so that the next phase of the work finds its sizes in the same pages, whatever the last one's were. */
 typedef struct sw_cpu_cache {
     pthread_mutex_t lock;
-    struct sw_cpu_block *oldest, *newest; /* free blocks, least recently freed first */
-    size_t cached;                        /* bytes in free blocks */
-    size_t held;                          /* bytes in blocks that tensors hold */
-    size_t held_peak;
+    char *base;          /* NULL until the first block */
+    size_t reserved;     /* addresses from `base` on */
+    size_t used;         /* up to here there are blocks; never shrinks but by a trim */
+    struct sw_cpu_block *first, *last; /* in order of address */
 } sw_cpu_cache;
 
 typedef struct sw_cpu {

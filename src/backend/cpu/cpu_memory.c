@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory of the cpu device: a caching allocator and the backend's scratch slots. */
+/* Memory of the cpu device: an arena of tensors and the backend's scratch slots. */
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "backend/cpu/cpu_internal.h"
 #include "base/mem.h"
 
 #define ALIGNMENT 64
-#define MAPPED_BYTES ((size_t)1 << 20) /* from here on a block is a mapping of its own */
-#define HUGE_BYTES ((size_t)4 << 20)   /* from here on huge pages pay */
-#define SLACK_BYTES ((size_t)32 << 20) /* free blocks kept beyond the high-water mark of live memory */
+#define ARENA_BYTES ((size_t)64 << 10)  /* from here on a block lies in the arena, below in the heap */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define LEAST_RESERVED ((size_t)256 << 20)
 
 /* In front of every block that is handed out. */
 typedef struct sw_cpu_block {
     size_t capacity; /* bytes after this header */
-    struct sw_cpu_block *older, *newer; /* while free */
-    size_t mapped; /* bytes of the mapping that this header starts; 0: memory of sw_aligned_alloc */
-    void *token;   /* one byte of sw_malloc that stands for a mapping where allocations are counted or made to fail */
-    char fill[ALIGNMENT - 2 * sizeof(size_t) - 3 * sizeof(void *)];
+    struct sw_cpu_block *below, *above; /* neighbours in the arena */
+    size_t mapped; /* bytes of the mapping that this header starts, where the arena was full */
+    void *token;   /* one byte of sw_malloc that stands for a block of the arena where allocations are counted or made
+                      to fail; NULL: free */
+    char place;    /* HEAP, ARENA, MAPPING */
+    char fill[ALIGNMENT - 2 * sizeof(size_t) - 3 * sizeof(void *) - 1];
 } sw_cpu_block;
 _Static_assert(sizeof(sw_cpu_block) == ALIGNMENT, "the data behind the header keeps its alignment");
+enum { HEAP, ARENA, MAPPING };
 
 sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err)
 {
@@ -28,113 +32,132 @@ sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err)
     return SW_OK;
 }
 
-/* Eight size classes per power of two: at most an eighth of a block is wasted. */
-static size_t size_class(size_t bytes)
+static void *map(size_t bytes, int flags)
 {
-    if (bytes < 512) return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + (bytes == 0 ? ALIGNMENT : 0);
-    size_t step = (size_t)1 << (sizeof(size_t) * 8 - 1 - (size_t)__builtin_clzl(bytes) - 3);
-    return (bytes + step - 1) / step * step;
+    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return mem == MAP_FAILED ? NULL : mem;
 }
 
-static void unlink_block(sw_cpu_cache *cache, sw_cpu_block *b)
+static void ask_huge(void *mem, size_t bytes)
 {
-    if (b->older) b->older->newer = b->newer;
-    else cache->oldest = b->newer;
-    if (b->newer) b->newer->older = b->older;
-    else cache->newest = b->older;
-    b->older = b->newer = NULL;
-    cache->cached -= b->capacity;
+#ifdef MADV_HUGEPAGE
+    /* Only advice: refused where the system has no huge pages, and all works as well without. */
+    if (bytes >= 2 * HUGE_PAGE) (void)madvise(mem, bytes, MADV_HUGEPAGE);
+#else
+    (void)mem;
+    (void)bytes;
+#endif
 }
 
-static void free_block(sw_cpu_block *b)
+/* Addresses for twice the machine's memory, or as many as the process may have. They cost nothing until touched. */
+static void reserve(sw_cpu_cache *cache)
 {
-    if (!b->mapped) {
-        sw_free(b);
-        return;
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t bytes = pages > 0 && page > 0 ? 2 * (size_t)pages * (size_t)page : (size_t)8 << 30;
+    for (; bytes >= LEAST_RESERVED && !cache->base; bytes /= 2) {
+        bytes = bytes / HUGE_PAGE * HUGE_PAGE;
+        cache->base = map(bytes, MAP_NORESERVE);
+        cache->reserved = bytes;
     }
-    sw_free(b->token);
-    munmap(b, b->mapped);
+    if (!cache->base) cache->reserved = 0;
+    else ask_huge(cache->base, cache->reserved);
 }
 
-/* Frees the blocks that waited longest until at most `limit` bytes of free blocks are left. */
-static void evict(sw_cpu_cache *cache, size_t limit)
-{
-    while (cache->cached > limit) {
-        sw_cpu_block *b = cache->oldest;
-        unlink_block(cache, b);
-        free_block(b);
-    }
-}
-
-/* The most recently freed block of this class (its memory may still be in the caches), or the best of up to a
- * quarter more. */
-static sw_cpu_block *take_cached(sw_cpu_cache *cache, size_t capacity)
+/* The smallest free block that is large enough, the lowest of equals. */
+static sw_cpu_block *best_free(const sw_cpu_cache *cache, size_t capacity)
 {
     sw_cpu_block *best = NULL;
-    for (sw_cpu_block *b = cache->newest; b; b = b->older) {
-        if (b->capacity < capacity || b->capacity > capacity + capacity / 4) continue;
-        if (!best || b->capacity < best->capacity) best = b;
-        if (best->capacity == capacity) break;
-    }
-    if (best) unlink_block(cache, best);
+    for (sw_cpu_block *b = cache->first; b; b = b->above)
+        if (!b->token && b->capacity >= capacity && (!best || b->capacity < best->capacity)) best = b;
     return best;
 }
 
-/* What was held at most, and a little: a step of training finds all its blocks again, and the process never
- * grows far beyond what its tensors needed. */
-static size_t cache_limit(const sw_cpu_cache *cache, size_t coming)
+/* Leaves what is beyond `capacity` as a free block of its own, if it is worth one. */
+static void split(sw_cpu_cache *cache, sw_cpu_block *b, size_t capacity)
 {
-    size_t held = cache->held + coming, most = cache->held_peak + SLACK_BYTES;
-    return most > held ? most - held : 0;
+    if (b->capacity - capacity < sizeof(*b) + ARENA_BYTES) return;
+    sw_cpu_block *rest = (sw_cpu_block *)((char *)(b + 1) + capacity);
+    *rest = (sw_cpu_block){.capacity = b->capacity - capacity - sizeof(*b), .below = b, .above = b->above, .place = ARENA};
+    if (rest->above) rest->above->below = rest;
+    else cache->last = rest;
+    b->above = rest;
+    b->capacity = capacity;
 }
 
-/* A mapping of its own goes back to the system whole; in the heap blocks of tens of megabytes would leave holes. */
-static sw_cpu_block *map_block(size_t capacity)
+/* `b` takes in its free neighbour above. */
+static void join_above(sw_cpu_cache *cache, sw_cpu_block *b)
 {
-    SW_AUTOFREE void *token = sw_malloc(1);
-    size_t bytes = capacity + sizeof(sw_cpu_block);
-    if (!token) return NULL;
-    sw_cpu_block *b = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (b == MAP_FAILED) return NULL;
-#ifdef MADV_HUGEPAGE
-    /* Only advice: refused where the system has no huge pages, and all works as well without. */
-    if (capacity >= HUGE_BYTES) (void)madvise(b, bytes, MADV_HUGEPAGE);
-#endif
-    b->capacity = capacity;
-    b->mapped = bytes;
-    b->token = SW_STEAL(token);
+    sw_cpu_block *gone = b->above;
+    b->capacity += sizeof(*gone) + gone->capacity;
+    b->above = gone->above;
+    if (b->above) b->above->below = b;
+    else cache->last = b;
+}
+
+/* A block at the end of the arena, which begins with the last block where that is free. */
+static sw_cpu_block *extend(sw_cpu_cache *cache, size_t capacity)
+{
+    sw_cpu_block *last = cache->last && !cache->last->token ? cache->last : NULL;
+    size_t start = last ? (size_t)((char *)last - cache->base) : cache->used, end = start + sizeof(*last) + capacity;
+    if (end > cache->reserved) return NULL;
+    if (!last) {
+        last = (sw_cpu_block *)(cache->base + start);
+        *last = (sw_cpu_block){.below = cache->last, .place = ARENA};
+        if (cache->last) cache->last->above = last;
+        else cache->first = last;
+        cache->last = last;
+    }
+    last->capacity = capacity;
+    cache->used = end;
+    return last;
+}
+
+static sw_cpu_block *arena_block(sw_cpu_cache *cache, size_t capacity)
+{
+    if (!cache->base) reserve(cache);
+    sw_cpu_block *b = best_free(cache, capacity);
+    if (!b) return extend(cache, capacity);
+    split(cache, b, capacity);
     return b;
 }
 
-static sw_cpu_block *fresh_block(size_t capacity)
+static sw_cpu_block *own_mapping(size_t capacity)
 {
-    if (capacity >= MAPPED_BYTES) return map_block(capacity);
-    sw_cpu_block *b = sw_aligned_alloc(ALIGNMENT, capacity + sizeof(*b));
+    size_t bytes = capacity + sizeof(sw_cpu_block);
+    sw_cpu_block *b = map(bytes, 0);
     if (!b) return NULL;
-    memset(b, 0, sizeof(*b));
-    b->capacity = capacity;
+    ask_huge(b, bytes);
+    *b = (sw_cpu_block){.capacity = capacity, .mapped = bytes, .place = MAPPING};
+    return b;
+}
+
+static sw_cpu_block *large_block(sw_cpu_cache *cache, size_t capacity)
+{
+    SW_AUTOFREE void *token = sw_malloc(1);
+    if (!token) return NULL;
+    pthread_mutex_lock(&cache->lock);
+    sw_cpu_block *b = arena_block(cache, capacity);
+    if (b) b->token = SW_STEAL(token);
+    pthread_mutex_unlock(&cache->lock);
+    if (b) return b;
+    b = own_mapping(capacity);
+    if (b) b->token = SW_STEAL(token);
+    return b;
+}
+
+static sw_cpu_block *small_block(size_t capacity)
+{
+    sw_cpu_block *b = sw_aligned_alloc(ALIGNMENT, capacity + sizeof(*b));
+    if (b) *b = (sw_cpu_block){.capacity = capacity, .place = HEAP};
     return b;
 }
 
 static sw_status device_alloc(sw_device *dev, size_t bytes, void **mem, sw_error *err)
 {
-    sw_cpu_cache *cache = &((sw_cpu *)dev)->cache;
-    size_t capacity = size_class(bytes);
-    pthread_mutex_lock(&cache->lock);
-    sw_cpu_block *b = take_cached(cache, capacity);
-    if (!b) {
-        evict(cache, cache_limit(cache, capacity));
-        b = fresh_block(capacity);
-        if (!b && cache->cached) {
-            evict(cache, 0);
-            b = fresh_block(capacity);
-        }
-    }
-    if (b) {
-        cache->held += b->capacity;
-        if (cache->held > cache->held_peak) cache->held_peak = cache->held;
-    }
-    pthread_mutex_unlock(&cache->lock);
+    size_t capacity = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (capacity < bytes) return sw_nomem(err);
+    if (capacity == 0) capacity = ALIGNMENT;
+    sw_cpu_block *b = capacity < ARENA_BYTES ? small_block(capacity) : large_block(&((sw_cpu *)dev)->cache, capacity);
     if (!b) return sw_nomem(err);
     *mem = b + 1;
     return SW_OK;
@@ -146,15 +169,19 @@ static void device_release(sw_device *dev, void *mem, size_t bytes)
     if (!mem) return;
     sw_cpu_cache *cache = &((sw_cpu *)dev)->cache;
     sw_cpu_block *b = (sw_cpu_block *)mem - 1;
+    if (b->place == HEAP) {
+        sw_free(b);
+        return;
+    }
+    sw_free(b->token);
+    if (b->place == MAPPING) {
+        munmap(b, b->mapped);
+        return;
+    }
     pthread_mutex_lock(&cache->lock);
-    cache->held -= b->capacity;
-    cache->cached += b->capacity;
-    b->older = cache->newest;
-    b->newer = NULL;
-    if (cache->newest) cache->newest->newer = b;
-    else cache->oldest = b;
-    cache->newest = b;
-    evict(cache, cache_limit(cache, 0));
+    b->token = NULL;
+    if (b->above && !b->above->token) join_above(cache, b);
+    if (b->below && !b->below->token) join_above(cache, b->below);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -180,17 +207,32 @@ static sw_status device_download(sw_device *dev, const sw_tensor *src, void *hos
 const sw_device_ops sw_cpu_device_ops = {
     .alloc = device_alloc, .release = device_release, .upload = device_upload, .download = device_download};
 
+/* The whole pages of [from, to) go back to the system and read as zero when they are touched again. */
+static void give_back(char *from, char *to)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)from + page - 1) / page * page, end = (uintptr_t)to / page * page;
+    if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED); /* refused: the pages stay, no more */
+}
+
 void sw_cpu_cache_trim(sw_cpu_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);
-    evict(cache, 0);
-    cache->held_peak = cache->held;
+    for (sw_cpu_block *b = cache->first; b; b = b->above)
+        if (!b->token) give_back((char *)(b + 1), (char *)(b + 1) + b->capacity);
+    sw_cpu_block *last = cache->last;
+    if (last && !last->token) {
+        cache->used = (size_t)((char *)last - cache->base);
+        cache->last = last->below;
+        if (cache->last) cache->last->above = NULL;
+        else cache->first = NULL;
+    }
     pthread_mutex_unlock(&cache->lock);
 }
 
 void sw_cpu_cache_destroy(sw_cpu_cache *cache)
 {
-    evict(cache, 0);
+    if (cache->base) munmap(cache->base, cache->reserved);
     pthread_mutex_destroy(&cache->lock);
 }
 
