@@ -7,10 +7,29 @@
 #include "slides.h"
 
 static const cli_option options[] = {
-    {"store", 's', CLI_PATH, "DIR", "the store to fill; made when missing (required)"},
+    {"store", 's', CLI_PATH, "DIR", "the store to fill; made when missing (required, unless --clam or --trident is given)"},
+    {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT instead of segmenting"},
+    {"clam", 0, CLI_PATH, "DIR", "also write the positions as CLAM does: DIR/patches/SLIDE.h5, DIR/process_list_autogen.csv"},
+    {"trident", 0, CLI_PATH, "DIR",
+     "also write them as TRIDENT does: DIR/{mag}x_{px}px_{overlap}px_overlap/patches/SLIDE_patches.h5, DIR/contours_geojson"},
     CLI_TILE_OPTIONS,
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
+
+/* What positions out of files leave to the command line: the scale's name, the patches' pixels and their quality. */
+static sw_status given_positions(const cli_args *args, const sw_slide_list *list, sw_tile_options *o, sw_error *err)
+{
+    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "masks"};
+    for (size_t i = 0; i < sizeof not_with / sizeof *not_with; i++) {
+        if (cli_given(args, not_with[i]))
+            return sw_error_set(err, SW_E_INVALID, "--%s does not go with --coords, where the positions are made already", not_with[i]);
+    }
+    bool named = cli_list_count(args, "mpp") + cli_list_count(args, "magnification") > 0;
+    if (o->settings.n_scales > 1) return sw_error_set(err, SW_E_INVALID, "--coords takes one resolution, %d were given", o->settings.n_scales);
+    o->coords = cli_text(args, "coords", NULL);
+    return sw_tile_settings_given(o->coords, list, o->slide_mpp_um, named ? o->settings.mpp_um[0] : 0.0,
+                                  cli_given(args, "patch-px") ? o->settings.patch_px : 0, &o->settings, err);
+}
 
 static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *err)
 {
@@ -18,7 +37,10 @@ static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *er
     sw_tile_options o;
     SW_TRY(cli_tile_options(args, &o, err));
     o.store = cli_text(args, "store", NULL);
+    o.clam = cli_text(args, "clam", NULL);
+    o.trident = cli_text(args, "trident", NULL);
     SW_TRY(cli_slide_list(args, 0, cli_operand_count(args), &list, err));
+    if (cli_given(args, "coords")) SW_TRY(given_positions(args, &list, &o, err));
     return sw_tile(&o, &list, result, err);
 }
 
@@ -26,9 +48,11 @@ static int run(const cli_args *args)
 {
     SW_CLEANUP(sw_tile_result_free) sw_tile_result result = {0};
     sw_error err = {0};
-    if (!cli_given(args, "store")) return cli_misuse("tile needs --store DIR: where the patches go");
+    const char *store = cli_text(args, "store", NULL), *positions = cli_text(args, "clam", cli_text(args, "trident", NULL));
+    if (!store && !positions)
+        return cli_misuse("tile needs --store DIR: where the patches go (or --clam DIR or --trident DIR, where positions go)");
     sw_status status = tile(args, &result, &err);
-    if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, cli_text(args, "store", ""), status == SW_OK);
+    if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, store ? store : positions, store && status == SW_OK);
     if (status != SW_OK) return cli_fail(&err);
     if (result.n_failed == 0 || cli_flag(args, "allow-failures")) return 0;
     fprintf(stderr, "slidewise: %zu of %zu slides failed (see the table); with --allow-failures this exits with 0\n",
@@ -46,9 +70,15 @@ const cli_command cli_cmd_tile = {
             "At the end a table lists every slide with its patches or the reason of its failure, also as STORE/slides.csv. The exit "
             "status is 1 when a slide failed, unless --allow-failures is given.\n\n"
             "The area filters of the tissue presets are made for large slides; for biopsies and small images take "
-            "--preset bwh_biopsy, or --no-tissue.",
+            "--preset bwh_biopsy, or --no-tissue.\n\n"
+            "--coords takes the positions that CLAM or TRIDENT wrote: one .h5 for one slide, or the folder with the file of each. The side "
+            "of a patch on the slide and its pixels (unless --patch-px) are those of the files; --mpp is then the name of the scale, which "
+            "the patches may miss by 30 % where the other tool rounds to magnifications (each miss is told). --clam and --trident write "
+            "positions for those tools, also without a store: then no pixel is cut.",
     .examples = "slidewise tile slides/ --store store --mpp 1.0\n"
                 "slidewise tile slides/ --store store --magnification 10 --magnification 5 --preset tcga\n"
+                "slidewise tile slides/ --store store --coords clam-out/\n"
+                "slidewise tile slides/ --trident job --magnification 20\n"
                 "slidewise tile cores/*.png --store store --slide-mpp 0.5 --no-tissue --patch-px 128",
     .min_operands = 1,
     .max_operands = -1,

@@ -26,6 +26,8 @@ typedef struct sw_tile_settings {
     int overlap_px;           /* default 0 */
     int quality;              /* of the JPEGs, default 80 */
     bool whole_image;         /* no tissue segmentation: a grid over the whole image; default false */
+    bool given_positions;     /* positions are not made here but come from files (sw_tile_options.coords) or from an imported
+                                 store; one scale, whose mpp_um is the name it goes by; no tissue; default false */
     sw_tissue_options tissue; /* default sw_tissue_options_default() */
 } sw_tile_settings;
 SW_API sw_tile_settings sw_tile_settings_default(void);
@@ -33,14 +35,26 @@ SW_API sw_tile_settings sw_tile_settings_default(void);
 /* The settings a store was tiled with, so that new slides can be tiled alike. *out untouched on failure. */
 SW_API sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_error *err) SW_MUST_CHECK;
 
+/* For positions out of files (see sw_tile_options.coords): sets given_positions and one scale; patch_px becomes what the files
+ * say unless it is given (not 0). mpp_um becomes, unless it is given (not 0): what TRIDENT's target magnification says, else the
+ * resolution of the first slide's patches, rounded to a usual one (…, 0.25, 0.5, 1, 2, …) within 20 %. `slide_mpp_um` as in
+ * sw_tile_options. The first slide that has positions decides; where none has, its error is returned. */
+SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides, double slide_mpp_um, double mpp_um,
+                                        int patch_px, sw_tile_settings *settings, sw_error *err) SW_MUST_CHECK;
+
 /* The patch positions that these settings give on a slide. *tissue and *grid are overwritten; grid is [n_scales], caller's;
  * free each with sw_tissue_free and sw_grid_free (also after a failure, they are empty then). SW_E_INVALID with the sentence
- * for a slide without resolution, without tissue, or without a patch at one of the scales. */
+ * for a slide without resolution, without tissue, or without a patch at one of the scales, and for given_positions. */
 SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid,
                                    sw_error *err) SW_MUST_CHECK;
 
 typedef struct sw_tile_options {
-    const char *store;         /* directory; made when missing */
+    const char *store;         /* directory; made when missing; NULL: only the files of `clam` and `trident` are written */
+    const char *coords;        /* take the positions from this file, or from the file of each slide in this folder, as CLAM or
+                                  TRIDENT wrote them (sw_coords_find); needs settings.given_positions. NULL (default): segment */
+    const char *clam;          /* also write the positions below this folder as CLAM does: patches/ID.h5 and
+                                  process_list_autogen.csv; one scale only. NULL (default): do not */
+    const char *trident;       /* the same as TRIDENT does, and contours_geojson/ID.geojson. NULL (default): do not */
     sw_tile_settings settings;
     double slide_mpp_um;       /* resolution of slides that carry none; 0 (default): they fail */
     int threads;               /* 0 (default): all CPUs of this process */

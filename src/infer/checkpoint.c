@@ -51,6 +51,7 @@ static void put_tiling(sw_json_writer *w, const sw_tile_settings *s)
     sw_json_put_int(w, "overlap_px", s->overlap_px);
     sw_json_put_int(w, "quality", s->quality);
     sw_json_put_bool(w, "whole_image", s->whole_image);
+    if (s->given_positions) sw_json_put_bool(w, "given_positions", true);
     put_tissue(w, &s->tissue);
     sw_json_end_object(w);
 }
@@ -110,6 +111,7 @@ static sw_status get_tiling(const sw_json *t, sw_tile_settings *out, sw_error *e
     s.overlap_px = (int)sw_json_integer(sw_json_get(t, "overlap_px"), 0);
     s.quality = (int)sw_json_integer(sw_json_get(t, "quality"), s.quality);
     s.whole_image = sw_json_truth(sw_json_get(t, "whole_image"), false);
+    s.given_positions = sw_json_truth(sw_json_get(t, "given_positions"), false);
     SW_TRY(get_tissue(sw_json_get(t, "tissue"), &s.tissue, err));
     *out = s;
     return SW_OK;

@@ -7,6 +7,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/store.c
   ${CMAKE_SOURCE_DIR}/src/store/writer.c
   ${CMAKE_SOURCE_DIR}/src/store/tile.c
+  ${CMAKE_SOURCE_DIR}/src/store/tile_coords.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_settings.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_slide.c
 )

@@ -64,7 +64,13 @@ static void tiling_free(tiling *t)
     sw_free(t->run.masks_dir);
     sw_free(t->run.overlays_dir);
     sw_free(t->run.contours_dir);
+    sw_free(t->run.trident_contours_dir);
     sw_free(t->todo);
+}
+
+static const sw_store_slide *in_store(const tiling *t, const char *slide_id)
+{
+    return t->writer ? sw_store_writer_find(t->writer, slide_id) : NULL;
 }
 
 static void fill_row(sw_tile_row *row, const sw_store_slide *slide)
@@ -111,17 +117,25 @@ static sw_status make_rows(tiling *t, sw_error *err)
         row->slide_id = sw_strdup(t->slides->entry[i].slide_id);
         row->path = sw_strdup(t->slides->entry[i].path);
         if (!row->slide_id || !row->path) return sw_nomem(err);
-        const sw_store_slide *known = sw_store_writer_find(t->writer, row->slide_id);
+        const sw_store_slide *known = in_store(t, row->slide_id);
         if (known) SW_TRY(known_row(t, row, known, err));
-        else t->todo[t->n_todo++] = i;
+        /* The positions of a slide that is in the store are made again to be written for other tools. */
+        if (!known || (row->status == SW_TILE_ALREADY && sw_tile_exports(t->run.options))) t->todo[t->n_todo++] = i;
     }
     return SW_OK;
 }
 
 static sw_status make_dirs(tiling *t, sw_error *err)
 {
-    const char *store = t->run.options->store;
-    if (!t->run.options->masks || t->run.options->settings.whole_image) return SW_OK;
+    const sw_tile_options *o = t->run.options;
+    const char *store = o->store;
+    if (o->settings.whole_image || o->settings.given_positions) return SW_OK;
+    if (o->trident) {
+        t->run.trident_contours_dir = sw_path_join(o->trident, "contours_geojson");
+        if (!t->run.trident_contours_dir) return sw_nomem(err);
+        SW_TRY(sw_mkdir_p(t->run.trident_contours_dir, err));
+    }
+    if (!o->masks) return SW_OK;
     t->run.masks_dir = sw_path_join(store, "masks");
     t->run.overlays_dir = sw_path_join(store, "overlays");
     t->run.contours_dir = sw_path_join(store, "contours");
@@ -150,7 +164,8 @@ static sw_status produce_job(void *ctx, int64_t index, void **item, sw_error *er
 {
     tiling *t = ctx;
     sw_tile_job *job = NULL;
-    SW_TRY(sw_tile_job_new(&t->run, &t->slides->entry[t->todo[index]], &job, err));
+    const sw_tile_row *row = &t->result->row[t->todo[index]];
+    SW_TRY(sw_tile_job_new(&t->run, &t->slides->entry[t->todo[index]], !t->writer || row->status == SW_TILE_ALREADY, &job, err));
     *item = job;
     return SW_OK;
 }
@@ -167,12 +182,22 @@ static void job_free_ptr(sw_tile_job **job)
     *job = NULL;
 }
 
+/* A slide whose positions only were made. */
+static void fill_positions(sw_tile_row *row, const sw_tile_job *job)
+{
+    if (row->status == SW_TILE_ALREADY) return;
+    row->status = SW_TILE_DONE;
+    for (int i = 0; i < job->run->options->settings.n_scales; i++) row->n_patches[i] = job->grid[i].n_patches;
+    row->tissue_fraction = sw_tile_job_tissue(job);
+    row->seconds = (double)job->spent_ns * 1e-9;
+}
+
 /* Writes a slide, or notes why it cannot be; an error is one of the store. */
 static sw_status finish(tiling *t, sw_tile_job *job, sw_tile_row *row, sw_error *err)
 {
     bool fatal = false;
     t->slide_id = job->entry->slide_id;
-    if (job->status == SW_TILE_DONE) {
+    if (job->status == SW_TILE_DONE && !job->positions_only) {
         int64_t start = sw_now_ns();
         sw_status status = sw_tile_job_write(job, t->writer, wrote, t, &fatal, &job->error);
         if (job->chunk) t->wrote_ns += sw_now_ns() - start;
@@ -180,7 +205,9 @@ static sw_status finish(tiling *t, sw_tile_job *job, sw_tile_row *row, sw_error 
         if (status != SW_OK) job->status = sw_tile_status_of(status);
     }
     t->slides_done++;
-    if (job->status == SW_TILE_DONE) {
+    if (job->status == SW_TILE_DONE && job->positions_only) {
+        fill_positions(row, job);
+    } else if (job->status == SW_TILE_DONE) {
         row->status = SW_TILE_DONE;
         fill_row(row, sw_store_writer_find(t->writer, row->slide_id));
     } else if (fatal || job->error.code == SW_E_CANCELLED || job->error.code == SW_E_NOSPACE) {
@@ -260,6 +287,7 @@ static bool listed(const tiling *t, const char *slide_id)
 
 static sw_status write_csv(const tiling *t, sw_error *err)
 {
+    if (!t->writer) return SW_OK;
     SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
     SW_AUTOFREE char *path = sw_path_join(t->run.options->store, "slides.csv");
     const sw_tile_result *r = t->result;
@@ -285,11 +313,26 @@ static void note_unreached(sw_tile_result *r, const tiling *t, sw_status status)
     if (status == SW_OK) return;
     for (size_t i = 0; i < t->n_todo; i++) {
         sw_tile_row *row = &r->row[t->todo[i]];
-        if (row->status == SW_TILE_DONE && !sw_store_writer_find(t->writer, row->slide_id)) {
+        if (row->status == SW_TILE_DONE && row->seconds == 0.0 && !in_store(t, row->slide_id)) {
             row->status = SW_TILE_FAILED;
             row->reason = sw_strdup(status == SW_E_CANCELLED ? "not reached: cancelled" : "not reached: the work stopped before");
         }
     }
+}
+
+static sw_status check_options(const sw_tile_options *o, sw_error *err)
+{
+    if (!sw_tile_exports(o) && (!o->store || !o->store[0])) return sw_error_set(err, SW_E_INVALID, "no store was named to tile into");
+    if (o->settings.given_positions != (o->coords != NULL)) {
+        return sw_error_set(err, SW_E_INVALID, "%s", o->coords ? "coordinates were given to settings that make their own positions"
+                                                                : "the settings take positions from files, and no files were given");
+    }
+    if (o->masks && !o->store) return sw_error_set(err, SW_E_INVALID, "masks are kept in the store, and no store was named");
+    if (o->clam && o->settings.n_scales > 1) {
+        return sw_error_set(err, SW_E_INVALID, "CLAM's files hold one resolution, %d were asked for; give one, or write TRIDENT's files",
+                            o->settings.n_scales);
+    }
+    return sw_tile_settings_check(&o->settings, err);
 }
 
 sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result, sw_error *err)
@@ -298,10 +341,11 @@ sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, s
     int64_t start = sw_now_ns();
     sw_tile_pairs pairs;
     *result = (sw_tile_result){0};
-    if (!options->store || !options->store[0]) return sw_error_set(err, SW_E_INVALID, "no store was named to tile into");
-    SW_TRY(sw_tile_settings_check(&options->settings, err));
-    sw_tile_pairs_make(&options->settings, &pairs);
-    SW_TRY(sw_store_writer_open(options->store, pairs.pair, pairs.count, &t.writer, err));
+    SW_TRY(check_options(options, err));
+    if (options->store) {
+        sw_tile_pairs_make(&options->settings, &pairs);
+        SW_TRY(sw_store_writer_open(options->store, pairs.pair, pairs.count, &t.writer, err));
+    }
     SW_TRY(sw_pool_new(options->threads, &t.run.pool, err));
     SW_TRY(make_dirs(&t, err));
     SW_TRY(make_rows(&t, err));
@@ -311,5 +355,6 @@ sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, s
     result->seconds = (double)(sw_now_ns() - start) * 1e-9;
     /* The first error is the one to tell; a table that cannot be written either adds nothing to it. */
     sw_status table = write_csv(&t, status == SW_OK ? err : NULL);
+    if (table == SW_OK) table = sw_tile_export_list(options, result, status == SW_OK ? err : NULL);
     return status == SW_OK ? table : status;
 }

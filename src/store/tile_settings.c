@@ -33,6 +33,8 @@ sw_status sw_tile_settings_check(const sw_tile_settings *s, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "an overlap of %d pixels: give 0 to %d (less than a patch)", s->overlap_px,
                             s->patch_px - 1);
     }
+    if (s->given_positions && s->n_scales > 1)
+        return sw_error_set(err, SW_E_INVALID, "files of coordinates hold one resolution each, %d were asked for: give one", s->n_scales);
     if (s->quality < 1 || s->quality > 100)
         return sw_error_set(err, SW_E_INVALID, "a JPEG quality of %d: give 1 to 100", s->quality);
     return SW_OK;
@@ -85,6 +87,10 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     put_int(out, "patch_px", s->patch_px);
     put_int(out, "overlap_px", s->overlap_px);
     put_int(out, "quality", s->quality);
+    if (s->given_positions) {
+        snprintf(next_pair(out, "positions"), sizeof out->text[0], "given");
+        return;
+    }
     put_bool(out, "whole_image", s->whole_image);
     if (s->whole_image) return;
     put_int(out, "seg_level", s->tissue.seg_level);
@@ -178,8 +184,9 @@ sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_e
     s.patch_px = (int)get_int(&r, "patch_px");
     s.overlap_px = (int)get_int(&r, "overlap_px");
     s.quality = (int)get_int(&r, "quality");
-    s.whole_image = get_bool(&r, "whole_image");
-    if (!s.whole_image) get_tissue(&r, &s.tissue, err, &status);
+    s.given_positions = sw_store_setting(store, "positions") != NULL;
+    s.whole_image = !s.given_positions && get_bool(&r, "whole_image");
+    if (!s.whole_image && !s.given_positions) get_tissue(&r, &s.tissue, err, &status);
     if (status != SW_OK) return status;
     if (r.bad) {
         return sw_error_set(err, SW_E_FORMAT,

@@ -52,8 +52,16 @@ static sw_status grids(sw_slide *slide, const sw_tile_settings *s, const sw_tiss
     return SW_OK;
 }
 
-static sw_status positions(sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_grid *grid, sw_tile_status *why,
-                           sw_error *err)
+static sw_status no_file(const sw_slide *slide, sw_error *err)
+{
+    return sw_error_set(err, SW_E_INVALID,
+                        "slide %s: the training slides were cut at positions that came from files (--coords or an imported store), so no "
+                        "positions follow for another slide; give its file of coordinates",
+                        sw_slide_get_info(slide)->slide_id);
+}
+
+static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_tile_options *options, sw_tissue *tissue,
+                           sw_grid *grid, sw_tile_status *why, sw_error *err)
 {
     if (sw_slide_get_info(slide)->mpp_um <= 0.0) {
         *why = SW_TILE_NO_MPP;
@@ -61,6 +69,10 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, sw_tissue
                             "%s: no microns per pixel in the file; give --slide-mpp (e.g. --slide-mpp 0.5) or --mpp-csv with a "
                             "CSV with columns slide_id,mpp",
                             sw_slide_get_info(slide)->path);
+    }
+    if (s->given_positions) {
+        *why = SW_TILE_FAILED;
+        return options ? sw_tile_given_grid(options, slide, grid, err) : no_file(slide, err);
     }
     if (!s->whole_image) {
         sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
@@ -73,12 +85,13 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, sw_tissue
     return grids(slide, s, tissue, grid, err);
 }
 
-static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_grid *grid,
-                                   sw_tile_status *why, sw_error *err)
+/* `options` NULL: only the settings are there, so that positions cannot come from files. */
+static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, const sw_tile_options *options, sw_tissue *tissue,
+                                   sw_grid *grid, sw_tile_status *why, sw_error *err)
 {
     *tissue = (sw_tissue){0};
     for (int i = 0; i < s->n_scales; i++) grid[i] = (sw_grid){0};
-    sw_status status = positions(slide, s, tissue, grid, why, err);
+    sw_status status = positions(slide, s, options, tissue, grid, why, err);
     if (status == SW_OK) return SW_OK;
     sw_tissue_free(tissue);
     for (int i = 0; i < s->n_scales; i++) sw_grid_free(&grid[i]);
@@ -88,7 +101,7 @@ static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, s
 sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid, sw_error *err)
 {
     sw_tile_status why;
-    return positions_or_none(slide, settings, tissue, grid, &why, err);
+    return positions_or_none(slide, settings, NULL, tissue, grid, &why, err);
 }
 
 /* ---- patches */
@@ -143,22 +156,23 @@ static sw_status encode_chunk(void *ctx, int64_t index, sw_error *err)
 
 /* ---- opening */
 
-static sw_status open_slide(sw_tile_job *job, sw_error *err)
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_sink *sink, sw_slide **out, sw_error *err)
 {
-    const sw_tile_options *o = job->run->options;
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     sw_slide_options so = sw_slide_options_default();
-    so.mpp_um = job->entry->mpp_um;
-    SW_TRY(sw_slide_open(job->entry->path, &so, &job->slide, err));
-    const sw_slide_info *info = sw_slide_get_info(job->slide);
+    so.mpp_um = entry->mpp_um;
+    SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
+    const sw_slide_info *info = sw_slide_get_info(slide);
     bool unknown = info->mpp_source == SW_MPP_NONE || info->mpp_source == SW_MPP_OBJECTIVE;
-    if (unknown && o->slide_mpp_um > 0.0) {
-        sw_slide_close(&job->slide);
-        so.mpp_um = o->slide_mpp_um;
-        SW_TRY(sw_slide_open(job->entry->path, &so, &job->slide, err));
+    if (unknown && slide_mpp_um > 0.0) {
+        sw_slide_close(&slide);
+        so.mpp_um = slide_mpp_um;
+        SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
     } else if (info->mpp_source == SW_MPP_OBJECTIVE) {
-        sw_log_warning(o->sink, "slide %s: its resolution is guessed from the objective power: %g microns per pixel",
+        sw_log_warning(sink, "slide %s: its resolution is guessed from the objective power: %g microns per pixel",
                        info->slide_id, info->mpp_um);
     }
+    *out = SW_STEAL(slide);
     return SW_OK;
 }
 
@@ -167,10 +181,10 @@ static void warn_when_finer(const sw_tile_job *job)
     const sw_tile_settings *s = &job->run->options->settings;
     const sw_slide_info *info = sw_slide_get_info(job->slide);
     for (int i = 0; i < s->n_scales; i++) {
-        if (s->mpp_um[i] >= 0.99 * info->mpp_um) continue;
+        if (job->grid[i].mpp_um >= 0.99 * info->mpp_um) continue;
         sw_log_warning(job->run->options->sink,
                        "slide %s: patches of %g microns per pixel are finer than the slide (%g); they are enlarged",
-                       info->slide_id, s->mpp_um[i], info->mpp_um);
+                       info->slide_id, job->grid[i].mpp_um, info->mpp_um);
     }
 }
 
@@ -186,7 +200,7 @@ static void count_chunks(sw_tile_job *job)
 static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
 {
     const sw_tile_run *run = job->run;
-    if (!run->masks_dir || run->options->settings.whole_image) return SW_OK;
+    if (!run->masks_dir || job->tissue.n_contours == 0) return SW_OK;
     const char *id = job->entry->slide_id;
     SW_AUTOFREE char *mask = sw_asprintf("%s/%s.png", run->masks_dir, id);
     SW_AUTOFREE char *overlay = sw_asprintf("%s/%s.jpg", run->overlays_dir, id);
@@ -201,15 +215,17 @@ static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
 static sw_status prepare(sw_tile_job *job, sw_error *err)
 {
     if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
-    sw_status status = open_slide(job, err);
+    const sw_tile_options *o = job->run->options;
+    sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o->sink, &job->slide, err);
     job->status = sw_tile_status_of(status);
     if (status != SW_OK) return status;
-    SW_TRY(positions_or_none(job->slide, &job->run->options->settings, &job->tissue, job->grid, &job->status, err));
+    SW_TRY(positions_or_none(job->slide, &o->settings, o, &job->tissue, job->grid, &job->status, err));
     job->status = SW_TILE_FAILED;
-    warn_when_finer(job);
+    if (!job->positions_only) warn_when_finer(job);
     count_chunks(job);
     SW_TRY(write_pictures(job, err));
-    if (job->n_patches <= SMALL_PATCHES) {
+    SW_TRY(sw_tile_export(job, err));
+    if (!job->positions_only && job->n_patches <= SMALL_PATCHES) {
         job->chunk = sw_calloc((size_t)job->n_chunks, sizeof *job->chunk);
         if (!job->chunk) return sw_nomem(err);
         status = sw_pool_for(job->run->pool, job->n_chunks, encode_chunk, job, err);
@@ -231,13 +247,14 @@ void sw_tile_job_free(sw_tile_job *job)
     sw_free(job);
 }
 
-sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, sw_tile_job **out, sw_error *err)
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, sw_tile_job **out, sw_error *err)
 {
     sw_tile_job *job = sw_calloc(1, sizeof *job);
     if (!job) return sw_nomem(err);
     int64_t start = sw_now_ns();
     job->run = run;
     job->entry = entry;
+    job->positions_only = positions_only;
     job->status = SW_TILE_FAILED;
     sw_status status = prepare(job, &job->error);
     job->error.code = status;
@@ -309,10 +326,22 @@ static sw_status properties_of(const sw_slide *slide, sw_buf *out, sw_error *err
     return sw_buf_status(out, err);
 }
 
+double sw_tile_job_tissue(const sw_tile_job *job)
+{
+    const sw_tile_settings *s = &job->run->options->settings;
+    const sw_slide_info *info = sw_slide_get_info(job->slide);
+    if (s->whole_image) return 1.0;
+    if (!s->given_positions) return job->tissue.fraction;
+    double step = job->grid[0].step_level0_px, share = step * step * (double)job->grid[0].n_patches / (double)info->width / (double)info->height;
+    return share < 1.0 ? share : 1.0;
+}
+
 static sw_store_scale scale_of(const sw_tile_settings *s, const sw_grid *grid)
 {
-    return (sw_store_scale){.mpp_um = grid->mpp_um,
-                            .magnification = grid->magnification,
+    /* Given positions go by the name of their scale; what they truly cover is in patch_level0_px. */
+    double mpp_um = s->given_positions ? s->mpp_um[0] : grid->mpp_um;
+    return (sw_store_scale){.mpp_um = mpp_um,
+                            .magnification = 10.0 / mpp_um,
                             .patch_px = grid->patch_px,
                             .overlap_px = s->overlap_px,
                             .quality = s->quality,
@@ -337,7 +366,7 @@ static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start
                             .height = info->height,
                             .mpp_um = info->mpp_um,
                             .mpp_source = sw_mpp_source_name(info->mpp_source),
-                            .tissue_fraction = s->whole_image ? 1.0 : job->tissue.fraction,
+                            .tissue_fraction = sw_tile_job_tissue(job),
                             .seconds = (double)(job->spent_ns + sw_now_ns() - start_ns) * 1e-9,
                             .properties_json = properties.data,
                             .n_scales = s->n_scales};

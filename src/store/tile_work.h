@@ -24,6 +24,7 @@ typedef struct sw_tile_run {
     const sw_tile_options *options;
     sw_pool *pool;
     char *masks_dir, *overlays_dir, *contours_dir; /* NULL: not wanted */
+    char *trident_contours_dir;                    /* NULL: not wanted */
     atomic_llong read_ns, encode_ns;               /* over all threads */
 } sw_tile_run;
 
@@ -44,6 +45,7 @@ typedef struct sw_tile_job {
     sw_slide *slide;
     sw_tissue tissue;
     sw_grid grid[SW_STORE_MAX_SCALES];
+    bool positions_only; /* no pixels are read: there is no store, or the slide is in it */
     int64_t n_patches, n_chunks;
     int64_t chunks_before[SW_STORE_MAX_SCALES + 1]; /* of the scales before */
     sw_tile_chunk **chunk; /* [n_chunks] of small slides, encoded with the opening; NULL: encoded while they are written */
@@ -54,13 +56,30 @@ typedef struct sw_tile_job {
 
 /* Opens, segments, lays the grids; encodes small slides. A slide that fails says so in the job; only a lack of memory for the job
  * itself is an error. */
-sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, sw_tile_job **out, sw_error *err) SW_MUST_CHECK;
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, sw_tile_job **out, sw_error *err)
+    SW_MUST_CHECK;
 void sw_tile_job_free(sw_tile_job *job);
 /* Encodes chunk `index` of the slide. */
 sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err) SW_MUST_CHECK;
 /* Commits it. *fatal: it was the store that failed, not the slide. `wrote` is called after every chunk. */
 sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
                             bool *fatal, sw_error *err) SW_MUST_CHECK;
+/* The share of the slide that is tissue; of given positions, that the patches cover. */
+double sw_tile_job_tissue(const sw_tile_job *job);
+/* Opens a slide with the resolution that its entry or `slide_mpp_um` gives. `sink`: may be NULL. */
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_sink *sink, sw_slide **out,
+                             sw_error *err) SW_MUST_CHECK;
+
+/* --- positions that come from or go to files of other tools (tile_coords.c) */
+
+/* The grid of a slide whose positions are given; grid->mpp_um is the true resolution of its patches. */
+sw_status sw_tile_given_grid(const sw_tile_options *options, const sw_slide *slide, sw_grid *out, sw_error *err) SW_MUST_CHECK;
+/* Whether the call writes files of other tools. */
+bool sw_tile_exports(const sw_tile_options *options);
+sw_status sw_tile_export(const sw_tile_job *job, sw_error *err) SW_MUST_CHECK;
+/* CLAM's process_list_autogen.csv: the rows of the result, then what the file holds of other slides. */
+sw_status sw_tile_export_list(const sw_tile_options *options, const sw_tile_result *result, sw_error *err) SW_MUST_CHECK;
+
 /* The kind of failure of a read. */
 sw_tile_status sw_tile_status_of(sw_status status);
 

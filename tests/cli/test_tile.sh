@@ -74,5 +74,5 @@ else
     skip "slides without resolution and without tissue" "convert (ImageMagick) is not installed"
 fi
 
-expect_failure "no store" 2 "slidewise: tile needs --store DIR: where the patches go" "$SLIDEWISE" tile "$bad"
+expect_failure "no store" 2 "slidewise: tile needs --store DIR: where the patches go (or --clam DIR or --trident DIR, where positions go)" "$SLIDEWISE" tile "$bad"
 finish

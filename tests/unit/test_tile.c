@@ -78,6 +78,59 @@ TEST(the_store_holds_what_the_slide_gives)
     }
 }
 
+/* Positions written for TRIDENT and taken back from there give the same pixels, and the store says that they were given. */
+TEST(given_positions_give_the_same_patches)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result own = {0}, taken = {0};
+    SW_CLEANUP(sw_store_close) sw_store *a = NULL, *b = NULL;
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "given"), *pa = sw_path_join(dir, "a"), *pb = sw_path_join(dir, "b");
+    SW_AUTOFREE char *job = sw_path_join(dir, "job");
+    CHECK_OK(make_slides(dir, &list, &err));
+    sw_tile_options oa = options_for(pa, 2), ob = options_for(pb, 2);
+    oa.settings.n_scales = 1;
+    oa.settings.mpp_um[0] = 1.0;
+    oa.trident = job;
+    CHECK_OK(sw_tile(&oa, &list, &own, &err));
+    CHECK_INT(own.n_done, 2);
+    ob.coords = job;
+    CHECK_INT(sw_tile(&ob, &list, &taken, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "coordinates were given to settings that make their own positions");
+    CHECK_OK(sw_tile_settings_given(job, &list, 0, 0, 0, &ob.settings, &err));
+    CHECK(ob.settings.given_positions && ob.settings.n_scales == 1 && ob.settings.mpp_um[0] == 1.0);
+    CHECK(ob.settings.patch_px == 64 && ob.settings.overlap_px == 8);
+    CHECK_OK(sw_tile(&ob, &list, &taken, &err));
+    CHECK_INT(taken.n_done, 2);
+    CHECK_OK(sw_store_open(pa, &a, &err));
+    CHECK_OK(sw_store_open(pb, &b, &err));
+    for (int64_t s = 0; s < 2; s++) {
+        const sw_store_scale *x = sw_store_scale_get(a, s, 0), *y = sw_store_scale_get(b, s, 0);
+        CHECK(x->n_patches == y->n_patches && x->mpp_um == y->mpp_um && x->magnification == y->magnification);
+        CHECK(x->patch_level0_px == y->patch_level0_px && x->overlap_px == y->overlap_px);
+        CHECK_NEAR(x->step_level0_px, y->step_level0_px, 1e-12, 0);
+        for (int64_t i = 0; i < x->n_patches; i++) {
+            const void *kept, *other;
+            size_t kept_size, other_size;
+            CHECK_OK(sw_store_patch(a, s, 0, i, &kept, &kept_size, &err));
+            CHECK_OK(sw_store_patch(b, s, 0, i, &other, &other_size, &err));
+            CHECK(kept_size == other_size && memcmp(kept, other, kept_size) == 0);
+        }
+    }
+    sw_tile_settings back = {0};
+    CHECK_OK(sw_tile_settings_of(b, &back, &err));
+    CHECK(back.given_positions && !back.whole_image && back.patch_px == 64 && back.mpp_um[0] == 1.0);
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
+    sw_tissue tissue;
+    CHECK_OK(sw_slide_open(list.entry[0].path, NULL, &slide, &err));
+    CHECK_INT(sw_tile_positions(slide, &back, &tissue, &grid, &err), SW_E_INVALID);
+    SW_AUTOFREE char *why = sw_asprintf("slide %s: the training slides were cut at positions that came from files (--coords or an imported "
+                                        "store), so no positions follow for another slide; give its file of coordinates",
+                                        list.entry[0].slide_id);
+    CHECK_STR(err.message, why);
+}
+
 TEST(settings_come_back_from_the_store)
 {
     sw_error err = {0};

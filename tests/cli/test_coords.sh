@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Positions for and from CLAM and TRIDENT, with the program: written, taken again, refused where they do not fit.
+. "$(dirname "$0")/lib.sh"
+
+run "$SLIDEWISE" synth "$T/synth" --slides 3 --size 1024 --seed 5 --quiet
+expect_status "synth makes slides" 0
+slides=$T/synth/slides
+first=$(basename "$(ls "$slides"/* | head -1)" .tif)
+tile() { run "$SLIDEWISE" tile "$@" --threads 2 --quiet; }
+cut=(--preset bwh_biopsy --patch-px 128 --mpp 1)
+
+tile "$slides" --clam "$T/clam" --trident "$T/job" "${cut[@]}"
+expect_status "positions without a store" 0
+check "say where they are" grep -qE "^3 slides: 3 done, 0 already done, 0 failed; [1-9][0-9]* patches in $T/clam$" "$T/out"
+check "CLAM's files are there" test "$(ls "$T/clam/patches" | tr '\n' ' ')" = "$(cd "$slides" && ls | sed 's/tif$/h5/' | tr '\n' ' ')"
+check "TRIDENT's files are there" test "$(ls "$T/job/10x_128px_0px_overlap/patches" | tr '\n' ' ')" = "$(cd "$slides" && ls | sed 's/\.tif$/_patches.h5/' | tr '\n' ' ')"
+check "and its contours" test "$(ls "$T/job/contours_geojson"/*.geojson | wc -l)" = 3
+check "CLAM's list has its columns" test "$(head -1 "$T/clam/process_list_autogen.csv")" = "slide_id,process,status,seg_level,sthresh,mthresh,close,use_otsu,keep_ids,exclude_ids,a_t,a_h,max_n_holes,vis_level,line_thickness,use_padding,contour_fn"
+check "and a row per slide" grep -qx "$first.tif,0,processed,-1,15,11,2,False,none,none,1,1,2,-1,50,True,four_pt" "$T/clam/process_list_autogen.csv"
+cp -r "$T/clam" "$T/clam1"
+
+# The same positions, cut by ourselves and taken from either tool's files, give the same patches.
+tile "$slides" --store "$T/own" "${cut[@]}"
+expect_status "a store of our own" 0
+own=$(grep -oE '[0-9]+ patches' "$T/out")
+tile "$slides" --store "$T/from_clam" --coords "$T/clam" --patch-px 128
+expect_status "a store from CLAM's files" 0
+check "has as many patches" grep -qF " $own in" "$T/out"
+check "and the scale's usual name" grep -qE '^slide +status +1 um ' "$T/out"
+tile "$slides" --store "$T/from_trident" --coords "$T/job"
+expect_status "a store from TRIDENT's files" 0
+check "has as many patches, too" grep -qF " $own in" "$T/out"
+tile "$slides/$first.tif" --store "$T/from_file" --coords "$T/clam/patches/$first.h5"
+expect_status "a store from one file" 0
+tile "$slides" --store "$T/from_trident" --coords "$T/job" --clam "$T/clam2"
+expect_status "taken again, and written for the other tool" 0
+check "nothing is cut twice" grep -q '^3 slides: 0 done, 3 already done, 0 failed;' "$T/out"
+for file in "$T"/clam/patches/*.h5; do # save_path lies in them: only the size can be compared byte for byte
+    check "$(basename "$file") is as long" test "$(wc -c <"$file")" = "$(wc -c <"$T/clam2/patches/$(basename "$file")")"
+done
+tile "$slides" --clam "$T/clam" "${cut[@]}"
+check "the same call writes the same bytes" diff -r "$T/clam" "$T/clam1"
+
+# Rows about other slides stay in CLAM's list.
+mkdir "$T/one"
+cp "$slides/$first.tif" "$T/one/another.tif"
+tile "$T/one" --clam "$T/clam" "${cut[@]}"
+check "the list keeps the other slides" test "$(wc -l <"$T/clam/process_list_autogen.csv")" = 5
+
+# What does not fit is told, and the others go on.
+rm "$T/clam/patches/$first.h5"
+sed -i "s/^$first.tif,0,processed/$first.tif,0,failed_seg/" "$T/clam/process_list_autogen.csv"
+tile "$slides" --store "$T/partly" --coords "$T/clam"
+expect_status "a slide without coordinates fails" 1
+check "with the reason that CLAM gives" grep -qxF "failed: slide $first: no coordinates in $T/clam: neither $first.h5 nor ${first}_patches.h5 is there or in its folder patches; $T/clam/process_list_autogen.csv says \"failed_seg\" of it" "$T/out"
+check "the others are done" grep -q '^3 slides: 2 done, 0 already done, 1 failed;' "$T/out"
+expect_failure "coordinates of another slide" 1 \
+    "slidewise: slide another: $T/clam1/patches/$first.h5 holds the coordinates of $first; give the folder that holds the file of each slide, or the file of this one" \
+    "$SLIDEWISE" tile "$T/one" --store "$T/x" --coords "$T/clam1/patches/$first.h5" --quiet
+"$SLIDEWISE" synth "$T/small" --slides 1 --size 512 --seed 5 --quiet
+cp "$(ls "$T"/small/slides/*)" "$T/one/another.tif"
+cp "$T/clam1/patches/$first.h5" "$T/one/another.h5"
+run "$SLIDEWISE" tile "$T/one/another.tif" --store "$T/x" --coords "$T/one" --quiet
+expect_status "coordinates of another scan" 1
+check "are told" grep -qE "^slidewise: slide another: $T/one/another.h5 was made on a slide whose level [0-9] has [0-9]+ x [0-9]+ pixels, this one has [0-9]+ x [0-9]+; it is another slide or another scan$" "$T/err"
+expect_failure "another resolution" 1 \
+    "slidewise: slide $first: the patches of $T/clam1/patches/$first.h5 are 1 microns per pixel on this slide, not 2; check the slide's resolution, or tile it with --mpp 1 into another store" \
+    bash -c "'$SLIDEWISE' tile '$slides/$first.tif' --store '$T/x' --coords '$T/clam1' --mpp 2 --patch-px 128 --quiet >/dev/null 2>'$T/warned'; status=\$?; head -1 '$T/warned' | sed 's/warning: //' >&2; exit \$status"
+expect_failure "two scales for one file" 1 "slidewise: --coords takes one resolution, 2 were given" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/clam1" --mpp 1 --mpp 2 --quiet
+expect_failure "a preset has nothing to say" 1 "slidewise: --preset does not go with --coords, where the positions are made already" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/clam1" --preset tcga --quiet
+expect_failure "CLAM's files hold one scale" 1 \
+    "slidewise: CLAM's files hold one resolution, 2 were asked for; give one, or write TRIDENT's files" \
+    "$SLIDEWISE" tile "$slides" --clam "$T/x" --mpp 1 --mpp 2 --quiet
+expect_failure "no coordinates at all" 1 "slidewise: $T/nowhere: there is no such file or folder of coordinates" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/nowhere" --quiet
+finish
