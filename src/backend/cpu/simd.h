@@ -50,7 +50,8 @@ typedef struct sw_simd_wino {
     int64_t tiles_most; /* tiles that a stage has room for */
     const float *x;     /* [n, c / block, h, w, block] */
     float *y;           /* [n, k / block, h, w, block] */
-    float *u;           /* transformed filters [36][k / wino_width][c][wino_width], or their gradient [36][c][k] */
+    float *u;           /* 36 rows of c * k + SW_WINO_PAD: transformed filters [k / wino_width][c][wino_width], or their
+                           gradient [c][k] */
     float *in_stage;    /* 36 rows of tiles_most * c + SW_WINO_PAD */
     float *out_stage;   /* forward: 36 rows of tiles_most * wino_width + SW_WINO_PAD; weights: of tiles_most * k + .. */
     const float *bias;  /* [k] or NULL */

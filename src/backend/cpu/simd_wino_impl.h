@@ -84,6 +84,11 @@ static inline __attribute__((always_inline)) void wino_filter_back(const vf u[6]
     g[2] = WINO_A2 * sa + WINO_B2 * sb + u[5];
 }
 
+static inline int64_t wino_u_step(const sw_simd_wino *a)
+{
+    return a->c * a->k + SW_WINO_PAD;
+}
+
 /* Which pixels of the plane a tile covers. */
 typedef struct wino_tile {
     int64_t image;
@@ -115,13 +120,11 @@ static inline int wino_min(int a, int b)
 /* `side` x `side` pixels at (y0, x0) of one blocked plane into a dense patch, zero outside. */
 static void wino_patch(const float *plane, int h, int w, int y0, int x0, int side, float *to)
 {
-    int top = y0 < 0 ? -y0 : 0, left = x0 < 0 ? -x0 : 0;
-    int bottom = wino_min(side, h - y0), right = wino_min(side, w - x0);
-    memset(to, 0, (size_t)(side * side) * BLOCK * sizeof(float));
-    for (int y = top; y < bottom; y++)
-        for (int x = left; x < right; x++) {
-            const float *from = plane + ((int64_t)(y0 + y) * w + x0 + x) * BLOCK;
-            for (int v = 0; v < BLOCK; v += VL) store(to + (y * side + x) * BLOCK + v, load(from + v));
+    for (int y = y0; y < y0 + side; y++)
+        for (int x = x0; x < x0 + side; x++, to += BLOCK) {
+            bool inside = y >= 0 && y < h && x >= 0 && x < w;
+            const float *from = plane + ((int64_t)y * w + x) * BLOCK;
+            for (int v = 0; v < BLOCK; v += VL) store(to + v, inside ? load(from + v) : (vf){0});
         }
 }
 
@@ -332,7 +335,7 @@ static void wino_forward(const sw_simd_wino *a, int64_t first, int64_t count)
     wino_input(a, a->x, a->c, first, count, a->in_stage, in_step);
     for (int64_t k = 0; k < a->k; k += WINO_WIDTH) {
         for (int f = 0; f < 36; f++)
-            wino_product(count, a->in_stage + f * in_step, a->c, 1, a->u + ((int64_t)f * a->k + k) * a->c, WINO_WIDTH, a->c,
+            wino_product(count, a->in_stage + f * in_step, a->c, 1, a->u + f * wino_u_step(a) + k * a->c, WINO_WIDTH, a->c,
                          a->out_stage + f * out_step, WINO_WIDTH, false);
         wino_output(a, k, WINO_WIDTH, first, count, a->out_stage, out_step);
     }
@@ -359,7 +362,7 @@ static void wino_filters(const sw_simd_wino *a, const float *w, bool back, int64
             for (int y = 0; y < 6; y++) {
                 vf u[6];
                 wino_filter(half[y], u);
-                for (int x = 0; x < 6; x++) store(to + (int64_t)(y * 6 + x) * a->c * a->k, u[x]);
+                for (int x = 0; x < 6; x++) store(to + (y * 6 + x) * wino_u_step(a), u[x]);
             }
         }
 }
@@ -371,7 +374,7 @@ static void wino_weight_product(const sw_simd_wino *a, int64_t count, int f0, in
     for (int f = f0; f < f1; f++)
         for (int64_t k = 0; k < a->k; k += WINO_WIDTH)
             wino_product(a->c, a->in_stage + f * in_step, 1, a->c, a->out_stage + f * grad_step + k, a->k, count,
-                         a->u + (int64_t)f * a->c * a->k + k, a->k, add);
+                         a->u + f * wino_u_step(a) + k, a->k, add);
 }
 
 /* From there to dw [k, c, 3, 3], for input channels [c0, c1). */
@@ -383,7 +386,7 @@ static void wino_filters_back(const sw_simd_wino *a, float *dw, int64_t c0, int6
             vf half[3][6];
             for (int x = 0; x < 6; x++) {
                 vf u[6], g[3];
-                for (int y = 0; y < 6; y++) u[y] = load(from + (int64_t)(y * 6 + x) * a->c * a->k);
+                for (int y = 0; y < 6; y++) u[y] = load(from + (y * 6 + x) * wino_u_step(a));
                 wino_filter_back(u, g);
                 for (int y = 0; y < 3; y++) half[y][x] = g[y];
             }

@@ -8,7 +8,7 @@
 #include <omp.h>
 #endif
 
-#define FORWARD_STAGE_BYTES ((size_t)384 << 10) /* of transformed input: leaves room in 1 MB of second-level cache */
+#define FORWARD_STAGE_BYTES ((size_t)512 << 10) /* of transformed input: leaves room in 1 MB of second-level cache */
 #define WEIGHTS_STAGE_BYTES ((size_t)8 << 20)   /* of both stages, shared by the threads in the last-level cache */
 #define TRANSFORM_TILES 8                       /* tiles per unit of work where only transforms are shared out */
 
@@ -43,7 +43,7 @@ static int64_t tiles_of(const sw_dnn_conv *s, const sw_simd_wino *a)
 static sw_status work_memory(sw_cpu *cpu, sw_simd_wino *a, size_t stage, size_t stages, float **first, sw_error *err)
 {
     void *mem;
-    size_t filters = 36 * (size_t)(a->c * a->k);
+    size_t filters = 36 * (size_t)(a->c * a->k + SW_WINO_PAD);
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (filters + stage * stages) * sizeof(float), &mem, err));
     a->u = mem;
     *first = a->u + filters;
