@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Patches per second of an encoder, forward and forward + backward, on random pixels.
- *   bench_encoder [encoder] [batch] [side_px] [repeats] [threads]     (resnet18 32 224 5 0)
+ *   bench_encoder [--deterministic] [encoder] [batch] [side_px] [repeats] [threads]     (resnet18 32 224 5 0)
  * Prints one line per kind: best and median of the repeats, and the peak of live tensors and of the process. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,13 +71,16 @@ static sw_status run(bench *b, bool training, int repeats, sw_error *err)
 
 static sw_status go(int argc, char **argv, bench *b, sw_error *err)
 {
+    sw_backend_options options = {.deterministic = argc > 1 && strcmp(argv[1], "--deterministic") == 0};
+    argc -= options.deterministic;
+    argv += options.deterministic;
     const char *name = argc > 1 ? argv[1] : "resnet18";
     b->batch = argc > 2 ? atoi(argv[2]) : 32;
     int64_t side = argc > 3 ? atoi(argv[3]) : 224;
     int repeats = argc > 4 ? atoi(argv[4]) : 5;
-    sw_backend_options options = {.threads = argc > 5 ? atoi(argv[5]) : 0};
+    options.threads = argc > 5 ? atoi(argv[5]) : 0;
     if (b->batch < 1 || side < 1 || repeats < 1 || repeats > MAX_REPEATS)
-        return sw_error_set(err, SW_E_INVALID, "usage: bench_encoder [encoder] [batch] [side_px] [repeats, at most %d] "
+        return sw_error_set(err, SW_E_INVALID, "usage: bench_encoder [--deterministic] [encoder] [batch] [side_px] [repeats, at most %d] "
                                                "[threads]", MAX_REPEATS);
     SW_TRY(sw_backend_new("cpu", &options, &b->be, err));
     SW_TRY(sw_slab_new(&b->be->device, SW_F32, &b->slab, err));
@@ -86,8 +89,8 @@ static sw_status go(int argc, char **argv, bench *b, sw_error *err)
     SW_TRY(sw_encoder_init(b->encoder, 1, err));
     SW_TRY(random_images(b, SW_SHAPE(b->batch, 3, side, side), &b->images, err));
     SW_TRY(random_images(b, SW_SHAPE(b->batch, sw_encoder_dim(b->encoder)), &b->seed, err));
-    printf("%s, batch %lld, 3 x %lld x %lld, %d threads\n", name, (long long)b->batch, (long long)side,
-           (long long)side, b->be->threads);
+    printf("%s, batch %lld, 3 x %lld x %lld, %d threads%s\n", name, (long long)b->batch, (long long)side,
+           (long long)side, b->be->threads, options.deterministic ? ", deterministic" : "");
     SW_TRY(run(b, false, repeats, err));
     return run(b, true, repeats, err);
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What training results in depends on the configuration alone: not on when it runs, whether it was killed on the way,
-# or how many threads load the patches; and on how many compute only by rounding.
+# or how many threads load the patches; and on how many compute only by rounding, with run.deterministic not at all.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/tiny.sh"
 
@@ -126,4 +126,21 @@ paste "$T/one.loss" "$T/two.loss" | awk '
 threads_agree=$?
 sed 's/^/# 1 against 2 threads: /' "$T/compare"
 if [ $threads_agree -eq 0 ]; then ok "the losses of 20 steps agree to 1e-4"; else not_ok "the losses of 20 steps agree to 1e-4" <(paste "$T/one.loss" "$T/two.loss"); fi
+
+# With run.deterministic not a bit of it: weights, log, predictions. One thread, against a run that goes on with another
+# number of threads each time.
+exact=("${hard[@]}" --set train.epochs=2 --set run.deterministic=true)
+train "$T/d1" "${exact[@]}" --set run.threads=1
+expect_status "deterministic, one thread" 0
+for threads in 1 2 3; do
+    stop=(--stop-after-steps 2)
+    [ $threads -eq 3 ] && stop=()
+    run "$SLIDEWISE" train "$T/tiny.yaml" --quiet --resume "${stop[@]}" --set "run.out=$T/d123" "${exact[@]}" --set run.threads=$threads
+    echo "# $threads threads: exit status $status" && echo "$status" >>"$T/statuses"
+done
+check "begun with one thread, resumed with two, ended with three" test "$(tr '\n' ' ' <"$T/statuses")" = "130 130 0 "
+check "deterministic: the same bytes" same_run "$T/d1" "$T/d123"
+expect_failure "a run does not go on with the other setting" 1 \
+    "slidewise: $T/d123/checkpoints/last.safetensors: was trained with another configuration or label table than given now (run.deterministic: true against false); give the same, or choose another run.out" \
+    "$SLIDEWISE" train "$T/tiny.yaml" --quiet --resume --set "run.out=$T/d123" "${exact[@]}" --set run.deterministic=false
 finish
