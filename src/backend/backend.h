@@ -14,7 +14,7 @@ typedef enum sw_op_id {
 } sw_op_id;
 
 #define SW_OP_MAX_IN 7
-#define SW_OP_MAX_OUT 3
+#define SW_OP_MAX_OUT 4
 
 /* --- attributes: one struct per op that has any */
 typedef struct sw_conv2d_attr {
@@ -36,6 +36,10 @@ typedef struct sw_conv_norm_attr {
 typedef struct sw_pool_attr {
     int window, stride, pad;
 } sw_pool_attr;
+typedef struct sw_norm_pool_attr {
+    sw_batch_norm_attr norm; /* first member; `relu` is taken as true */
+    sw_pool_attr pool;
+} sw_norm_pool_attr;
 typedef struct sw_layer_norm_attr {
     double eps;
 } sw_layer_norm_attr;

@@ -32,6 +32,7 @@ sw_status sw_infer_max_pool2d(SW_INFER_ARGS);
 sw_status sw_infer_global_avg_pool(SW_INFER_ARGS);
 sw_status sw_infer_batch_norm(SW_INFER_ARGS);
 sw_status sw_infer_layer_norm(SW_INFER_ARGS);
+sw_status sw_infer_norm_pool(SW_INFER_ARGS);
 sw_status sw_infer_linear(SW_INFER_ARGS);
 sw_status sw_infer_matmul(SW_INFER_ARGS);
 sw_status sw_infer_attend_one(SW_INFER_ARGS);

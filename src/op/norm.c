@@ -35,6 +35,18 @@ sw_status sw_infer_batch_norm(SW_INFER_ARGS)
     return SW_OK;
 }
 
+sw_status sw_infer_norm_pool(SW_INFER_ARGS)
+{
+    const sw_norm_pool_attr *attr = attr_;
+    const sw_tensor *norm_in[SW_OP_MAX_IN] = {in[0], in[1], in[2], in[3], in[4]};
+    SW_TRY(sw_infer_max_pool2d(&attr->pool, in, shape, dtype, err));
+    sw_shape pooled = shape[0];
+    SW_TRY(sw_infer_batch_norm(&attr->norm, norm_in, shape, dtype, err));
+    shape[0] = shape[3] = pooled;
+    dtype[3] = SW_U8;
+    return SW_OK;
+}
+
 sw_status sw_infer_layer_norm(SW_INFER_ARGS)
 {
     const sw_layer_norm_attr *attr = attr_;

@@ -17,6 +17,7 @@ static const sw_op_def table[] = {
     ROW(CONV2D, sw_infer_conv2d, sizeof(sw_conv2d_attr), 0),
     ROW(BATCH_NORM, sw_infer_batch_norm, sizeof(sw_batch_norm_attr), 1u << 3 | 1u << 4),
     ROW(MAX_POOL2D, sw_infer_max_pool2d, sizeof(sw_pool_attr), 0),
+    ROW(NORM_POOL, sw_infer_norm_pool, sizeof(sw_norm_pool_attr), 1u << 3 | 1u << 4),
     ROW(GLOBAL_AVG_POOL, sw_infer_global_avg_pool, 0, 0),
     ROW(LINEAR, sw_infer_linear, 0, 0),
     ROW(LAYER_NORM, sw_infer_layer_norm, sizeof(sw_layer_norm_attr), 0),

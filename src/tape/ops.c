@@ -22,6 +22,12 @@ sw_var *sw_conv_norm(sw_tape *t, sw_var *x, sw_var *w, sw_var *gain, sw_var *off
     return OP(t, SW_OP_CONV_NORM, attr, x, w, gain, offset, running_mean, running_var, residual);
 }
 
+sw_var *sw_norm_pool(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_var *running_mean, sw_var *running_var,
+                     const sw_norm_pool_attr *attr)
+{
+    return OP(t, SW_OP_NORM_POOL, attr, x, gain, offset, running_mean, running_var);
+}
+
 sw_var *sw_max_pool2d(sw_tape *t, sw_var *x, int window, int stride, int pad)
 {
     const sw_pool_attr attr = {window, stride, pad};

@@ -9,6 +9,9 @@ sw_var *sw_conv2d(sw_tape *t, sw_var *x, sw_var *w, int stride, int pad);
 /* y = [relu](norm(x) * gain + offset [+ residual]); residual may be NULL. */
 sw_var *sw_batch_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_var *running_mean,
                       sw_var *running_var, sw_var *residual, const sw_batch_norm_attr *attr);
+/* y = max_pool(relu(norm(x) * gain + offset)), of which backward keeps only x and where each maximum was. */
+sw_var *sw_norm_pool(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, sw_var *running_mean, sw_var *running_var,
+                     const sw_norm_pool_attr *attr);
 /* Convolution and batch norm with running statistics in one. It has no gradient: a recording tape fails where one is
  * wanted. With attr->spend_residual the residual's value is gone afterwards: call sw_var_done on it next. */
 sw_var *sw_conv_norm(sw_tape *t, sw_var *x, sw_var *w, sw_var *gain, sw_var *offset, sw_var *running_mean,

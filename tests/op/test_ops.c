@@ -9,6 +9,8 @@
 #define S(...) {sizeof((int[]){__VA_ARGS__}) / sizeof(int), {__VA_ARGS__}}
 #define TRAIN(relu) A(sw_batch_norm_attr, true, true, relu, 1e-5, 0.1)
 #define EVAL(relu) A(sw_batch_norm_attr, false, false, relu, 1e-5, 0.1)
+#define NORM_POOL(training, window, stride, pad)                                                \
+    A(sw_norm_pool_attr, {training, training, true, 1e-5, 0.1}, {window, stride, pad})
 #define FOLD(stride, pad, relu) A(sw_conv_norm_attr, {stride, pad}, 1e-5, relu, false)
 #define NEAR .tol = 2e-6, .cpu_tol = 2e-5
 
@@ -34,6 +36,13 @@ static const op_case cases[] = {
      .positive = 16, NEAR},
     {"batch norm eval residual relu", SW_OP_BATCH_NORM, EVAL(true),
      {S(2, 3, 3, 3), S(3), S(3), S(3), S(3), S(2, 3, 3, 3)}, .positive = 16, NEAR},
+    {"norm pool 3x3", SW_OP_NORM_POOL, NORM_POOL(true, 3, 2, 1), {S(2, 3, 7, 9), S(3), S(3), S(3), S(3)}, .positive = 16, NEAR},
+    {"norm pool 3x3 wide", SW_OP_NORM_POOL, NORM_POOL(true, 3, 2, 1), {S(2, 32, 6, 5), S(32), S(32), S(32), S(32)},
+     .positive = 16, NEAR},
+    {"norm pool 2x2", SW_OP_NORM_POOL, NORM_POOL(true, 2, 2, 0), {S(1, 16, 5, 4), S(16), S(16), S(16), S(16)},
+     .positive = 16, NEAR},
+    {"norm pool eval", SW_OP_NORM_POOL, NORM_POOL(false, 3, 1, 1), {S(2, 16, 4, 5), S(16), S(16), S(16), S(16)},
+     .positive = 16, NEAR},
     {"max pool 3x3", SW_OP_MAX_POOL2D, A(sw_pool_attr, 3, 2, 1), {S(2, 3, 7, 9)}, NEAR},
     {"max pool 2x2", SW_OP_MAX_POOL2D, A(sw_pool_attr, 2, 2, 0), {S(1, 2, 5, 4)}, NEAR},
     {"max pool overlap", SW_OP_MAX_POOL2D, A(sw_pool_attr, 3, 1, 1), {S(1, 16, 4, 5)}, NEAR},

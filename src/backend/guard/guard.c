@@ -113,11 +113,11 @@ static sw_status close_all(const opening *o, sw_status status, sw_error *err)
     return status;
 }
 
-/* Batch norm in training moves its running statistics, which are inputs. */
+/* Batch norm in training moves its running statistics, which are inputs. Pooled it has the same first attribute. */
 static bool moves_input(sw_op_id op, const void *attr_, int input)
 {
     const sw_batch_norm_attr *attr = attr_;
-    return op == SW_OP_BATCH_NORM && (input == 3 || input == 4) && attr->training && attr->update_running;
+    return (op == SW_OP_BATCH_NORM || op == SW_OP_NORM_POOL) && (input == 3 || input == 4) && attr->training && attr->update_running;
 }
 
 static sw_status guarded_forward(sw_backend *be, sw_op_id op, sw_forward_args *args, sw_error *err)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/ref/ref.h"
+#include "base/mem.h"
 
 /* Sizes of a window op over images. */
 typedef struct window {
@@ -41,11 +42,14 @@ SW_REF_BOTH(conv2d)
 SW_REF_FORWARD(conv_norm)
 SW_REF_BOTH(max_pool2d)
 SW_REF_BOTH(global_avg_pool)
+SW_REF_BOTH(norm_pool)
 
 void sw_ref_conv_kernels(sw_kernels *table)
 {
     table[SW_OP_CONV2D] = (sw_kernels){conv2d_forward, conv2d_backward, SW_NEEDS_INPUTS};
     table[SW_OP_CONV_NORM] = (sw_kernels){conv_norm_forward, NULL, SW_NEEDS_NOTHING};
     table[SW_OP_MAX_POOL2D] = (sw_kernels){max_pool2d_forward, max_pool2d_backward, SW_NEEDS_OUTPUT};
+    /* It reads y for the sign of its relu. */
+    table[SW_OP_NORM_POOL] = (sw_kernels){norm_pool_forward, norm_pool_backward, SW_NEEDS_BOTH};
     table[SW_OP_GLOBAL_AVG_POOL] = (sw_kernels){global_avg_pool_forward, global_avg_pool_backward, SW_NEEDS_NOTHING};
 }
