@@ -43,6 +43,9 @@ typedef struct sw_norm_pool_attr {
 typedef struct sw_layer_norm_attr {
     double eps;
 } sw_layer_norm_attr;
+typedef struct sw_cast_attr {
+    sw_dtype dtype; /* f32, f64, bf16 or f16 */
+} sw_cast_attr;
 typedef struct sw_dropout_attr {
     double rate;          /* probability of zero; kept values are scaled by 1/(1-rate) */
     uint64_t seed;        /* Philox key: element i uses counter (i/4, step, site, 0), word i%4 */

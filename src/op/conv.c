@@ -29,7 +29,10 @@ static sw_status convolved(const char *op, const sw_conv2d_attr *attr, const sw_
     int64_t out[2];
     SW_TRY(sw_op_need(op, "x", x, 4, "[n, c, h, w]", err));
     SW_TRY(sw_op_need(op, "w", w, 4, "[o, c, kh, kw]", err));
-    SW_TRY(sw_op_same_dtype(op, x, w, err));
+    if (w->dtype != sw_op_param_dtype(x->dtype)) {
+        return sw_error_set(err, SW_E_INVALID, "%s: w is %s, but must be %s beside x in %s", op, sw_dtype_name(w->dtype),
+                            sw_dtype_name(sw_op_param_dtype(x->dtype)), sw_dtype_name(x->dtype));
+    }
     if (x->shape.dim[1] != w->shape.dim[1]) {
         return sw_error_set(err, SW_E_INVALID, "%s: x %s and w %s differ in channels", op, sw_op_shape(x, &a),
                             sw_op_shape(w, &b));
@@ -96,6 +99,6 @@ sw_status sw_infer_global_avg_pool(SW_INFER_ARGS)
         return sw_error_set(err, SW_E_INVALID, "global_avg_pool: x %s has no pixels", sw_op_shape(x, &a));
     }
     shape[0] = SW_SHAPE(x->shape.dim[0], x->shape.dim[1]);
-    dtype[0] = x->dtype;
+    dtype[0] = sw_op_param_dtype(x->dtype);
     return SW_OK;
 }

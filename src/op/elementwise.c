@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ops that keep the shape. */
 #include "op/infer.h"
+#include "tensor/convert.h"
 
 static sw_status like_x(const char *op, const sw_tensor *x, sw_shape *shape, sw_dtype *dtype, sw_error *err)
 {
@@ -20,6 +21,17 @@ ACTIVATION(relu)
 ACTIVATION(gelu)
 ACTIVATION(tanh)
 ACTIVATION(sigmoid)
+
+sw_status sw_infer_cast(SW_INFER_ARGS)
+{
+    const sw_cast_attr *attr = attr_;
+    SW_TRY(like_x("cast", in[0], shape, dtype, err));
+    if (!sw_dtype_is_float(attr->dtype)) {
+        return sw_error_set(err, SW_E_INVALID, "cast: %s is not a float type", sw_dtype_name(attr->dtype));
+    }
+    dtype[0] = attr->dtype;
+    return SW_OK;
+}
 
 sw_status sw_infer_dropout(SW_INFER_ARGS)
 {

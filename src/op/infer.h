@@ -24,6 +24,12 @@ sw_status sw_op_need_vector(const char *op, const char *name, const sw_tensor *t
 
 sw_status sw_op_need_eps(const char *op, double eps, sw_error *err) SW_MUST_CHECK;
 
+/* Activations in bf16 stand beside parameters and statistics in f32; otherwise all are of one type. */
+static inline sw_dtype sw_op_param_dtype(sw_dtype x)
+{
+    return x == SW_BF16 ? SW_F32 : x;
+}
+
 #define SW_INFER_ARGS                                                                           \
     const void *attr_, const sw_tensor *const *in, sw_shape *shape, sw_dtype *dtype, sw_error *err
 sw_status sw_infer_conv2d(SW_INFER_ARGS);
@@ -39,6 +45,7 @@ sw_status sw_infer_attend_one(SW_INFER_ARGS);
 sw_status sw_infer_softmax(SW_INFER_ARGS);
 sw_status sw_infer_cross_entropy(SW_INFER_ARGS);
 sw_status sw_infer_relu(SW_INFER_ARGS);
+sw_status sw_infer_cast(SW_INFER_ARGS);
 sw_status sw_infer_gelu(SW_INFER_ARGS);
 sw_status sw_infer_tanh(SW_INFER_ARGS);
 sw_status sw_infer_sigmoid(SW_INFER_ARGS);

@@ -16,8 +16,10 @@ sw_status sw_infer_batch_norm(SW_INFER_ARGS)
     sw_op_text a, b;
     SW_TRY(sw_op_need_float("batch_norm", "x", x, 2, err));
     SW_TRY(sw_op_need_eps("batch_norm", attr->eps, err));
+    sw_tensor like = *x;
+    like.dtype = sw_op_param_dtype(x->dtype);
     for (int i = 1; i < 5; i++) {
-        SW_TRY(sw_op_need_vector("batch_norm", name[i], in[i], x->shape.dim[1], x, false, err));
+        SW_TRY(sw_op_need_vector("batch_norm", name[i], in[i], x->shape.dim[1], &like, false, err));
     }
     int64_t per_channel = x->shape.dim[1] ? sw_tensor_count(x) / x->shape.dim[1] : 0;
     if (attr->training && per_channel < 2) {
@@ -31,7 +33,8 @@ sw_status sw_infer_batch_norm(SW_INFER_ARGS)
     }
     shape[0] = x->shape;
     shape[1] = shape[2] = SW_SHAPE(x->shape.dim[1]);
-    dtype[0] = dtype[1] = dtype[2] = x->dtype;
+    dtype[0] = x->dtype;
+    dtype[1] = dtype[2] = like.dtype;
     return SW_OK;
 }
 

@@ -22,6 +22,7 @@ static const sw_op_def table[] = {
     ROW(LINEAR, sw_infer_linear, 0, 0),
     ROW(LAYER_NORM, sw_infer_layer_norm, sizeof(sw_layer_norm_attr), 0),
     ROW(RELU, sw_infer_relu, 0, 0),
+    ROW(CAST, sw_infer_cast, sizeof(sw_cast_attr), 0),
     ROW(GELU, sw_infer_gelu, 0, 0),
     ROW(TANH, sw_infer_tanh, 0, 0),
     ROW(SIGMOID, sw_infer_sigmoid, 0, 0),

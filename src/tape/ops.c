@@ -55,6 +55,13 @@ sw_var *sw_relu(sw_tape *t, sw_var *x)
     return OP(t, SW_OP_RELU, NULL, x);
 }
 
+sw_var *sw_cast(sw_tape *t, sw_var *x, sw_dtype dtype)
+{
+    const sw_cast_attr attr = {dtype};
+    if (sw_var_value(x)->dtype == dtype) return x;
+    return OP(t, SW_OP_CAST, &attr, x);
+}
+
 sw_var *sw_gelu(sw_tape *t, sw_var *x)
 {
     return OP(t, SW_OP_GELU, NULL, x);

@@ -21,6 +21,7 @@ sw_var *sw_global_avg_pool(sw_tape *t, sw_var *x);
 sw_var *sw_linear(sw_tape *t, sw_var *x, sw_var *w, sw_var *bias); /* bias may be NULL */
 sw_var *sw_layer_norm(sw_tape *t, sw_var *x, sw_var *gain, sw_var *offset, double eps); /* offset may be NULL */
 sw_var *sw_relu(sw_tape *t, sw_var *x);
+sw_var *sw_cast(sw_tape *t, sw_var *x, sw_dtype dtype); /* x itself where it has that type */
 sw_var *sw_gelu(sw_tape *t, sw_var *x);
 sw_var *sw_tanh(sw_tape *t, sw_var *x);
 sw_var *sw_sigmoid(sw_tape *t, sw_var *x);

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/rng.h"
 #include "op/op.h"
+#include "tensor/convert.h"
 #include "tensor/tensor.h"
 
 typedef struct op_case {
@@ -22,6 +23,7 @@ typedef struct op_case {
     double tol;        /* float against double on ref, relative to the largest value of the tensor */
     double cpu_tol;    /* another backend's float against ref's float, in the same way */
     unsigned saved;    /* bit i: output i > 0 means the same on every backend */
+    bool rounded;      /* every number is a bfloat16's */
 } op_case;
 
 /* All values of a run as double; NULL where absent. */
@@ -126,6 +128,11 @@ static inline void guarded_free(guarded *g)
     sw_tensor_release(&g->whole);
 }
 
+static inline void op_round(const op_case *c, double *values, int64_t count)
+{
+    for (int64_t i = 0; c->rounded && i < count; i++) values[i] = sw_bf16_to_f32(sw_bf16_from_f32((float)values[i]));
+}
+
 /* Values of input `i`: normal, or in (0.5, 1.5), or labels; the same for every backend and type (they are
  * exact in float). */
 static inline double *op_values(const op_case *c, int i)
@@ -137,6 +144,7 @@ static inline double *op_values(const op_case *c, int i)
         values[k] = (float)(c->positive >> i & 1u ? sw_rng_range(&rng, 0.5, 1.5) : sw_rng_normal(&rng));
         if (c->op == SW_OP_CROSS_ENTROPY && i == 1) values[k] = (double)sw_rng_below(&rng, (uint64_t)c->in[0].dim[1]);
     }
+    op_round(c, values, count);
     return values;
 }
 
@@ -151,6 +159,15 @@ static inline double *op_normals(int64_t count, uint32_t which)
 static inline bool op_present(const op_case *c, int i)
 {
     return i < sw_op_get(c->op)->inputs && !(c->absent >> i & 1u);
+}
+
+/* Images come in the type asked for; beside bf16, parameters and statistics are f32. */
+static inline sw_dtype op_input_dtype(const op_case *c, int i, sw_dtype dtype)
+{
+    bool param = (c->op == SW_OP_CONV2D && i == 1) || (c->op == SW_OP_BATCH_NORM && i >= 1 && i <= 4) ||
+                 (c->op == SW_OP_CONV_NORM && i >= 1 && i <= 5);
+    if (c->op == SW_OP_CROSS_ENTROPY && i == 1) return SW_I32;
+    return param && dtype == SW_BF16 ? SW_F32 : dtype;
 }
 
 typedef struct op_tensors {
@@ -177,8 +194,7 @@ static inline sw_status op_forward(sw_backend *be, sw_dtype dtype, const op_case
     sw_dtype type[SW_OP_MAX_OUT] = {SW_F32};
     for (int i = 0; i < SW_OP_MAX_IN; i++) {
         if (!op_present(c, i)) continue;
-        sw_dtype own = c->op == SW_OP_CROSS_ENTROPY && i == 1 ? SW_I32 : dtype;
-        SW_TRY(sw_tensor_new(&be->device, own, c->in[i], &t->in[i], err));
+        SW_TRY(sw_tensor_new(&be->device, op_input_dtype(c, i, dtype), c->in[i], &t->in[i], err));
         SW_TRY(op_write(&t->in[i], values[i], err));
         args.in[i] = &t->in[i];
     }
@@ -196,12 +212,13 @@ static inline sw_status op_forward(sw_backend *be, sw_dtype dtype, const op_case
     return SW_OK;
 }
 
-static inline sw_status op_backward(sw_backend *be, sw_dtype dtype, const op_case *c, bool add, op_tensors *t,
+static inline sw_status op_backward(sw_backend *be, const op_case *c, bool add, op_tensors *t,
                                     op_result *r, sw_error *err)
 {
     sw_backward_args args = {.attr = c->attr, .grad_out = &t->grad_out};
     double *dy = op_normals(r->out_count[0], 1);
-    sw_status status = sw_tensor_from(&be->device, dtype, t->out[0].part.shape, dy, &t->grad_out, err);
+    op_round(c, dy, r->out_count[0]);
+    sw_status status = sw_tensor_new(&be->device, t->out[0].part.dtype, t->out[0].part.shape, &t->grad_out, err);
     if (status == SW_OK) status = sw_tensor_upload_f64(&t->grad_out, dy, err);
     free(dy);
     SW_TRY(status);
@@ -215,7 +232,8 @@ static inline sw_status op_backward(sw_backend *be, sw_dtype dtype, const op_cas
         args.in[i] = needs & SW_NEEDS_INPUTS ? &t->in[i] : &bare[i];
         if (sw_op_get(c->op)->no_grad >> i & 1u) continue;
         double *old = op_normals(sw_shape_count(&c->in[i]), 2);
-        status = guarded_new(be, dtype, c->in[i], (double)NAN, add ? old : NULL, &t->grad[i], err);
+        op_round(c, old, sw_shape_count(&c->in[i]));
+        status = guarded_new(be, t->in[i].dtype, c->in[i], (double)NAN, add ? old : NULL, &t->grad[i], err);
         free(old);
         SW_TRY(status);
         args.grad_in[i] = &t->grad[i].part;
@@ -242,7 +260,7 @@ static inline bool op_run(sw_backend *be, sw_dtype dtype, const op_case *c, doub
     sw_error err = {0};
     op_tensors t = {.grad_out = {0}};
     sw_status status = op_forward(be, dtype, c, values, &t, r, &err);
-    if (status == SW_OK && backward && be->kernel[c->op].backward) status = op_backward(be, dtype, c, add, &t, r, &err);
+    if (status == SW_OK && backward && be->kernel[c->op].backward) status = op_backward(be, c, add, &t, r, &err);
     for (int i = 0; status == SW_OK && i < SW_OP_MAX_IN; i++) {
         if (!op_present(c, i)) continue;
         r->in_after[i] = op_read(&t.in[i], &err);

@@ -55,6 +55,7 @@ static const op_case cases[] = {
     {"layer norm", SW_OP_LAYER_NORM, A(sw_layer_norm_attr, 1e-5), {S(6, 7), S(7), S(7)}, NEAR},
     {"layer norm no offset", SW_OP_LAYER_NORM, A(sw_layer_norm_attr, 1e-6), {S(2, 3, 33), S(33)}, .absent = 4, NEAR},
     {"relu", SW_OP_RELU, NULL, {S(3, 37)}, NEAR},
+    {"cast", SW_OP_CAST, A(sw_cast_attr, SW_F64), {S(3, 37)}, NEAR},
     {"gelu", SW_OP_GELU, NULL, {S(3, 37)}, NEAR},
     {"tanh", SW_OP_TANH, NULL, {S(3, 37)}, NEAR},
     {"sigmoid", SW_OP_SIGMOID, NULL, {S(3, 37)}, NEAR},
@@ -241,6 +242,48 @@ TEST(cpu_agrees_with_ref)
     if (sw_backend_new("cpu", NULL, &be, &err) != SW_OK) SKIP("%s", err.message);
     sw_backend_free(be);
     check_backend("cpu", SW_F32, SW_F32, true);
+}
+
+/* Which cases the cpu backend also takes with images in bfloat16. */
+static bool in_bf16(const op_case *c)
+{
+    return c->op == SW_OP_CONV2D || c->op == SW_OP_CONV_NORM || c->op == SW_OP_BATCH_NORM ||
+           c->op == SW_OP_MAX_POOL2D || c->op == SW_OP_GLOBAL_AVG_POOL || c->op == SW_OP_RELU || c->op == SW_OP_ADD;
+}
+
+/* Numbers that bfloat16 holds, so that only what the kernel rounds itself is off: half of 2^-7 per value. */
+TEST(bfloat16_agrees_with_double)
+{
+    sw_backend *be = NULL, *ref = NULL;
+    sw_error err = {0};
+    if (sw_backend_new("cpu", NULL, &be, &err) != SW_OK) SKIP("%s", err.message);
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    int run = 0;
+    for (int i = 0; i < CASES; i++) {
+        char why[600] = "";
+        if (!in_bf16(&cases[i])) continue;
+        op_case c = cases[i];
+        c.rounded = true;
+        run++;
+        if (!backend_agrees(be, SW_BF16, ref, SW_F64, &c, 1e-2, false, why, sizeof why)) {
+            sw_test_fail(__FILE__, __LINE__, "%s in bf16: %s", c.name, why);
+        }
+    }
+    CHECK(run > 20);
+    static const struct {
+        sw_dtype from, to;
+    } cast[] = {{SW_F32, SW_BF16}, {SW_BF16, SW_F32}, {SW_BF16, SW_BF16}};
+    for (int i = 0; i < 3; i++) {
+        char why[600] = "";
+        const sw_cast_attr attr = {cast[i].to};
+        const op_case c = {"cast", SW_OP_CAST, &attr, {S(3, 16, 7, 5)}, .rounded = true};
+        if (!backend_agrees(be, cast[i].from, ref, cast[i].from, &c, 1e-2, true, why, sizeof why)) {
+            sw_test_fail(__FILE__, __LINE__, "cast from %s to %s: %s", sw_dtype_name(cast[i].from),
+                         sw_dtype_name(cast[i].to), why);
+        }
+    }
+    sw_backend_free(be);
+    sw_backend_free(ref);
 }
 
 /* --- the harness itself: each kind of defect must be seen */

@@ -4,20 +4,25 @@
 #include <math.h>
 
 #include "backend/cpu/cpu_internal.h"
+#include "tensor/convert.h"
 
 /* x [n, c, ...] seen as n * groups spans; a span holds `width` channels (1 or a block). */
 typedef struct spans {
-    int64_t n, channels, groups, width, length; /* length: floats of one span */
+    int64_t n, channels, groups, width, length; /* length: elements of one span */
+    int64_t bytes;                              /* of one span */
     int layout;
+    sw_dtype dtype; /* float or bfloat16; parameters and statistics are float in any case */
 } spans;
 
 static spans spans_of(const sw_cpu *cpu, const sw_tensor *x)
 {
-    spans s = {.n = x->shape.dim[0], .channels = x->shape.dim[1], .layout = x->layout, .length = 1};
+    spans s = {.n = x->shape.dim[0], .channels = x->shape.dim[1], .layout = x->layout, .length = 1,
+               .dtype = x->dtype};
     for (int i = 2; i < x->shape.rank; i++) s.length *= x->shape.dim[i];
     s.width = x->layout == SW_CPU_BLOCKED ? cpu->block : 1;
     s.groups = s.channels / s.width;
     s.length *= s.width;
+    s.bytes = s.length * (int64_t)sw_dtype_size(s.dtype);
     return s;
 }
 
@@ -35,10 +40,12 @@ static void gather(const spans *s, const double lane[SW_SPAN], double *per_chann
 }
 
 /* First value of each channel: subtracted before squaring, so that a large mean does not cancel the variance. */
-static void pivots(const spans *s, const float *x, float *pivot)
+static void pivots(const spans *s, const char *x, float *pivot)
 {
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int64_t c = 0; c < s->width; c++) pivot[g * s->width + c] = x[g * s->length + c];
+    for (int64_t g = 0; g < s->groups; g++, x += s->bytes)
+        for (int64_t c = 0; c < s->width; c++)
+            pivot[g * s->width + c] = s->dtype == SW_BF16 ? sw_bf16_to_f32(((const uint16_t *)(const void *)x)[c])
+                                                          : ((const float *)(const void *)x)[c];
 }
 
 /* Joins sums[image][2][channels] into total[2][channels]. */
@@ -64,12 +71,13 @@ static sw_status work_memory(sw_cpu *cpu, const spans *s, double **sums, double 
 }
 
 /* Batch statistics into mean and inverse; optionally moves the running ones. */
-static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_attr *attr, const float *x, float *mean,
+static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_attr *attr, const char *x, float *mean,
                             float *inverse, float *running_mean, float *running_var, sw_error *err)
 {
     double *sums, *total;
     float *pivot;
     SW_TRY(work_memory(cpu, s, &sums, &total, &pivot, err));
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
     pivots(s, x, pivot);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
@@ -77,7 +85,7 @@ static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_att
         float per[SW_SPAN];
         double sum[SW_SPAN] = {0}, square[SW_SPAN] = {0};
         spread(s, pivot, group, per);
-        cpu->simd->moments(x + i * s->length, s->length, per, sum, square);
+        simd->moments(x + i * s->bytes, s->length, per, sum, square);
         double *to = sums + image * 2 * s->channels + group * s->width;
         gather(s, sum, to);
         gather(s, square, to + s->channels);
@@ -107,9 +115,10 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
     spans s = spans_of(cpu, x);
     float *mean = sw_cpu_f32(args->out[1]), *inverse = sw_cpu_f32(args->out[2]);
     float *running_mean = sw_cpu_f32(args->in[3]), *running_var = sw_cpu_f32(args->in[4]);
-    const float *x_data = sw_cpu_f32(x), *residual = NULL;
-    float *y_data = sw_cpu_f32(y);
-    if (args->in[5]) SW_TRY(sw_cpu_view(cpu, args->in[5], s.layout, SW_SLOT_X, &residual, err));
+    const char *x_data = sw_cpu_mem(x);
+    const void *residual = NULL;
+    char *y_data = sw_cpu_mem(y);
+    if (args->in[5]) SW_TRY(sw_cpu_view_any(cpu, args->in[5], s.layout, SW_SLOT_X, &residual, err));
     if (attr->training) {
         SW_TRY(statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
     } else {
@@ -119,17 +128,18 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
         }
     }
     const float *gain = sw_cpu_f32(args->in[1]), *offset = sw_cpu_f32(args->in[2]);
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, s.dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s.n * s.groups; i++) {
-        int64_t group = i % s.groups, at = i * s.length;
+        int64_t group = i % s.groups, at = i * s.bytes;
         float per_mean[SW_SPAN], per_scale[SW_SPAN], per_inverse[SW_SPAN], per_offset[SW_SPAN];
         spread(&s, mean, group, per_mean);
         spread(&s, inverse, group, per_inverse);
         spread(&s, gain, group, per_scale);
         spread(&s, offset, group, per_offset);
         for (int l = 0; l < SW_SPAN; l++) per_scale[l] *= per_inverse[l];
-        cpu->simd->norm(x_data + at, residual ? residual + at : NULL, y_data + at, s.length, per_mean, per_scale,
-                        per_offset, attr->relu);
+        simd->norm(x_data + at, residual ? (const char *)residual + at : NULL, y_data + at, s.length, per_mean,
+                   per_scale, per_offset, attr->relu);
     }
     y->layout = s.layout;
     return SW_OK;
@@ -138,9 +148,9 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
 /* What backward reads, all in the layout of x. */
 typedef struct norm_backward {
     spans s;
-    const float *x, *y, *dy; /* y NULL: no ReLU */
+    const char *x, *y, *dy; /* y NULL: no ReLU */
     const float *mean, *inverse, *gain;
-    float *dx, *dresidual; /* NULL: not wanted */
+    char *dx, *dresidual; /* NULL: not wanted */
     bool add_dx, add_dresidual;
 } norm_backward;
 
@@ -148,13 +158,14 @@ typedef struct norm_backward {
 static void backward_sums(const sw_cpu *cpu, const norm_backward *b, double *sums, double *total)
 {
     const spans *s = &b->s;
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
-        int64_t image = i / s->groups, group = i % s->groups, at = i * s->length;
+        int64_t image = i / s->groups, group = i % s->groups, at = i * s->bytes;
         float per[SW_SPAN];
         double sum[SW_SPAN] = {0}, dot[SW_SPAN] = {0};
         spread(s, b->mean, group, per);
-        cpu->simd->norm_sums(b->x + at, b->y ? b->y + at : NULL, b->dy + at, s->length, per, sum, dot);
+        simd->norm_sums(b->x + at, b->y ? b->y + at : NULL, b->dy + at, s->length, per, sum, dot);
         double *to = sums + image * 2 * s->channels + group * s->width;
         gather(s, sum, to);
         gather(s, dot, to + s->channels);
@@ -166,19 +177,20 @@ static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const floa
                            const float *c2)
 {
     const spans *s = &b->s;
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
-        int64_t group = i % s->groups, at = i * s->length;
-        const float *y = b->y ? b->y + at : NULL;
+        int64_t group = i % s->groups, at = i * s->bytes;
+        const char *y = b->y ? b->y + at : NULL;
         float per_mean[SW_SPAN], per_scale[SW_SPAN], per_c1[SW_SPAN], per_c2[SW_SPAN];
         spread(s, b->mean, group, per_mean);
         spread(s, scale, group, per_scale);
         spread(s, c1, group, per_c1);
         spread(s, c2, group, per_c2);
         if (b->dx)
-            cpu->simd->norm_grad(b->x + at, y, b->dy + at, b->dx + at, b->add_dx, s->length, per_mean, per_scale,
-                                 per_c1, per_c2);
-        if (b->dresidual) cpu->simd->masked(y, b->dy + at, b->dresidual + at, b->add_dresidual, s->length);
+            simd->norm_grad(b->x + at, y, b->dy + at, b->dx + at, b->add_dx, s->length, per_mean, per_scale, per_c1,
+                            per_c2);
+        if (b->dresidual) simd->masked(y, b->dy + at, b->dresidual + at, b->add_dresidual, s->length);
     }
 }
 
@@ -199,17 +211,23 @@ static sw_status backward_views(sw_cpu *cpu, sw_backward_args *args, norm_backwa
 {
     const sw_batch_norm_attr *attr = args->attr;
     b->s = spans_of(cpu, args->in[0]);
-    b->x = sw_cpu_f32(args->in[0]);
+    b->x = sw_cpu_mem(args->in[0]);
     b->mean = sw_cpu_f32(args->out[1]);
     b->inverse = sw_cpu_f32(args->out[2]);
     b->gain = sw_cpu_f32(args->in[1]);
-    SW_TRY(sw_cpu_view(cpu, args->grad_out, b->s.layout, SW_SLOT_DY, &b->dy, err));
-    if (attr->relu) SW_TRY(sw_cpu_view(cpu, args->out[0], b->s.layout, SW_SLOT_Y, &b->y, err));
+    const void *dy = NULL, *y = NULL;
+    void *dx = NULL, *dresidual = NULL;
+    SW_TRY(sw_cpu_view_any(cpu, args->grad_out, b->s.layout, SW_SLOT_DY, &dy, err));
+    if (attr->relu) SW_TRY(sw_cpu_view_any(cpu, args->out[0], b->s.layout, SW_SLOT_Y, &y, err));
     b->add_dx = args->add[0];
     b->add_dresidual = args->add[5];
-    if (args->grad_in[0]) SW_TRY(sw_cpu_gradient(cpu, args->grad_in[0], b->add_dx, b->s.layout, &b->dx, err));
+    if (args->grad_in[0]) SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[0], b->add_dx, b->s.layout, &dx, err));
     if (args->grad_in[5])
-        SW_TRY(sw_cpu_gradient(cpu, args->grad_in[5], b->add_dresidual, b->s.layout, &b->dresidual, err));
+        SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[5], b->add_dresidual, b->s.layout, &dresidual, err));
+    b->dy = dy;
+    b->y = y;
+    b->dx = dx;
+    b->dresidual = dresidual;
     return SW_OK;
 }
 

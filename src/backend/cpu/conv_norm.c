@@ -33,11 +33,12 @@ static sw_status fold(sw_cpu *cpu, const sw_forward_args *args, const float *w, 
 /* Puts the residual into y, where the convolution is added to it. y may have the residual's memory already. */
 static sw_status lay_residual(sw_cpu *cpu, const sw_tensor *residual, sw_tensor *y, int layout, sw_error *err)
 {
-    if (sw_cpu_f32(y) == sw_cpu_f32(residual)) {
+    if (sw_cpu_mem(y) == sw_cpu_mem(residual)) {
         y->layout = residual->layout;
         return sw_cpu_relayout(cpu, y, layout, err);
     }
-    sw_cpu_reorder(cpu, &y->shape, sizeof(float), sw_cpu_f32(residual), residual->layout, sw_cpu_f32(y), layout);
+    sw_cpu_reorder(cpu, &y->shape, sw_dtype_size(y->dtype), sw_cpu_mem(residual), residual->layout, sw_cpu_mem(y),
+                   layout);
     return SW_OK;
 }
 
@@ -47,15 +48,16 @@ sw_status sw_cpu_conv_norm_forward(sw_backend *be, sw_forward_args *args, sw_err
     const sw_conv_norm_attr *attr = args->attr;
     const sw_tensor *x = args->in[X], *w = args->in[W];
     sw_tensor *y = args->out[0];
-    sw_dnn_conv s = sw_cpu_conv_shape(cpu, &attr->conv, &x->shape, &w->shape, &y->shape);
+    sw_dnn_conv s = sw_cpu_conv_shape(cpu, &attr->conv, x, &w->shape, &y->shape);
     s.bias = 1;
     s.relu = attr->relu;
     s.sum = args->in[RESIDUAL] != NULL;
-    const float *x_data, *w_data, *folded, *bias;
-    SW_TRY(sw_cpu_view(cpu, x, sw_cpu_layout_of(s.x_block), SW_SLOT_X, &x_data, err));
+    const void *x_data;
+    const float *w_data, *folded, *bias;
+    SW_TRY(sw_cpu_view_any(cpu, x, sw_cpu_layout_of(s.x_block), SW_SLOT_X, &x_data, err));
     SW_TRY(sw_cpu_view(cpu, w, SW_CPU_PLAIN, SW_SLOT_Y, &w_data, err));
     SW_TRY(fold(cpu, args, w_data, &folded, &bias, err));
     if (s.sum) SW_TRY(lay_residual(cpu, args->in[RESIDUAL], y, sw_cpu_layout_of(s.y_block), err));
     y->layout = sw_cpu_layout_of(s.y_block);
-    return sw_cpu_conv_forward(cpu, &s, x_data, folded, bias, sw_cpu_f32(y), err);
+    return sw_cpu_conv_forward(cpu, &s, x_data, folded, bias, sw_cpu_mem(y), err);
 }

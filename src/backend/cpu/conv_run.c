@@ -25,9 +25,10 @@ sw_status sw_cpu_conv_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const
     if (!add) return data_elsewhere(cpu, shape, dy, w, dx, err);
     void *result;
     int64_t count = shape->n * shape->c * shape->h * shape->w;
-    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, (size_t)count * sizeof(float), &result, err));
+    sw_dtype dtype = shape->bf16 ? SW_BF16 : SW_F32;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, (size_t)count * sw_dtype_size(dtype), &result, err));
     SW_TRY(data_elsewhere(cpu, shape, dy, w, result, err));
-    sw_cpu_add_to(cpu, dx, result, count);
+    sw_cpu_add_to_any(cpu, dtype, dx, result, count);
     return SW_OK;
 }
 

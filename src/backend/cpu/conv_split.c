@@ -94,7 +94,7 @@ static void add_parts(const sw_cpu *cpu, const split *p, float *dw)
         int64_t length = p->w_count - at < SW_CPU_CHUNK ? p->w_count - at : SW_CPU_CHUNK;
         memcpy(dw + at, p->sums + at, (size_t)length * sizeof(float));
         for (int64_t part = 1; part < p->parts; part++)
-            cpu->simd->add(dw + at, p->sums + part * p->w_count + at, dw + at, length);
+            cpu->simd->f32->add(dw + at, p->sums + part * p->w_count + at, dw + at, length);
     }
 }
 

@@ -15,19 +15,23 @@ typedef struct own_kernel {
     int needs;
     bool any_layout;
     bool in_place; /* works on flat tensors of one size */
+    bool bf16;     /* takes images in bfloat16 beside float parameters */
 } own_kernel;
 
-#define BOTH(name, needs, any_layout) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout, false}
-#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, true}
+#define BOTH(name, needs, any_layout)                                                           \
+    {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout, false, false}
+#define IMAGES(name, needs) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, true, false, true}
+#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, true, false}
 static const own_kernel own[SW_OP_COUNT] = {
-    [SW_OP_CONV2D] = BOTH(conv2d, SW_NEEDS_INPUTS, true),
-    [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false},
-    [SW_OP_BATCH_NORM] = BOTH(batch_norm, SW_NEEDS_BOTH, true),
-    [SW_OP_MAX_POOL2D] = BOTH(max_pool2d, SW_NEEDS_OUTPUT, true),
-    [SW_OP_GLOBAL_AVG_POOL] = BOTH(global_avg_pool, SW_NEEDS_NOTHING, true),
-    [SW_OP_RELU] = BOTH(relu, SW_NEEDS_OUTPUT, true),
+    [SW_OP_CONV2D] = IMAGES(conv2d, SW_NEEDS_INPUTS),
+    [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false, true},
+    [SW_OP_BATCH_NORM] = IMAGES(batch_norm, SW_NEEDS_BOTH),
+    [SW_OP_MAX_POOL2D] = IMAGES(max_pool2d, SW_NEEDS_OUTPUT),
+    [SW_OP_GLOBAL_AVG_POOL] = IMAGES(global_avg_pool, SW_NEEDS_NOTHING),
+    [SW_OP_RELU] = IMAGES(relu, SW_NEEDS_OUTPUT),
     [SW_OP_GELU] = BOTH(gelu, SW_NEEDS_INPUTS, true),
-    [SW_OP_ADD] = BOTH(add, SW_NEEDS_NOTHING, true),
+    [SW_OP_ADD] = IMAGES(add, SW_NEEDS_NOTHING),
+    [SW_OP_CAST] = IMAGES(cast, SW_NEEDS_NOTHING),
     [SW_OP_MUL] = BOTH(mul, SW_NEEDS_INPUTS, true),
     [SW_OP_LINEAR] = BOTH(linear, SW_NEEDS_INPUTS, false),
     [SW_OP_MATMUL] = BOTH(matmul, SW_NEEDS_INPUTS, false),
@@ -99,22 +103,23 @@ sw_status sw_cpu_ref_backward(sw_cpu *cpu, sw_op_id op, sw_backward_args *args, 
 
 /* --- dispatch */
 
-/* Ours read and write float32, winner indices (u8) beside it. Empty tensors go to ref too: nothing of ours has to
- * think of them. */
-static bool is_ours(const sw_tensor *t, bool result)
+/* Ours read and write float32, some of them bfloat16, winner indices (u8) beside it. Empty tensors go to ref too:
+ * nothing of ours has to think of them. */
+static bool is_ours(sw_op_id op, const sw_tensor *t, bool result)
 {
     if (!t) return true;
-    return (t->dtype == SW_F32 || (result && t->dtype == SW_U8)) && sw_shape_count(&t->shape) > 0;
+    bool known = t->dtype == SW_F32 || (own[op].bf16 && t->dtype == SW_BF16) || (result && t->dtype == SW_U8);
+    return known && sw_shape_count(&t->shape) > 0;
 }
 
 static bool takes_forward(sw_op_id op, const sw_forward_args *args)
 {
     if (!own[op].forward) return false;
     for (int i = 0; i < SW_OP_MAX_IN; i++)
-        if (!is_ours(args->in[i], false)) return false;
+        if (!is_ours(op, args->in[i], false)) return false;
     if (op == SW_OP_SUM_SQUARES) return args->out[0]->dtype == SW_F64;
     for (int i = 0; i < SW_OP_MAX_OUT; i++) {
-        if (!is_ours(args->out[i], true)) return false;
+        if (!is_ours(op, args->out[i], true)) return false;
         /* ref says what is wrong with sizes that differ */
         if (own[op].in_place && args->in[0] && args->out[i] &&
             sw_tensor_count(args->out[i]) != sw_tensor_count(args->in[0]))
@@ -133,8 +138,8 @@ static sw_status run_forward(sw_backend *be, sw_op_id op, sw_forward_args *args,
 static sw_status run_backward(sw_backend *be, sw_op_id op, sw_backward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);
-    bool ours = own[op].backward != NULL && is_ours(args->grad_out, false);
-    for (int i = 0; i < SW_OP_MAX_IN; i++) ours = ours && is_ours(args->in[i], false);
+    bool ours = own[op].backward != NULL && is_ours(op, args->grad_out, false);
+    for (int i = 0; i < SW_OP_MAX_IN; i++) ours = ours && is_ours(op, args->in[i], false);
     if (!ours) return sw_cpu_ref_backward(cpu, op, args, err);
     return own[op].any_layout ? own[op].backward(be, args, err) : backward_plain(cpu, own[op].backward, args, err);
 }

@@ -61,6 +61,18 @@ static inline float *sw_cpu_f32(const sw_tensor *t)
     return (float *)((char *)t->storage->mem + t->offset);
 }
 
+/* The data of a tensor of any type. */
+static inline void *sw_cpu_mem(const sw_tensor *t)
+{
+    return (char *)t->storage->mem + t->offset;
+}
+
+/* The kernels on images of float or of bfloat16. */
+static inline const sw_simd_typed *sw_cpu_typed(const sw_cpu *cpu, sw_dtype dtype)
+{
+    return dtype == SW_BF16 ? cpu->simd->bf16 : cpu->simd->f32;
+}
+
 /* --- cpu_memory.c */
 extern const sw_device_ops sw_cpu_device_ops;
 sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err) SW_MUST_CHECK;
@@ -75,18 +87,22 @@ bool sw_cpu_can_block(const sw_cpu *cpu, const sw_shape *shape); /* 4-D, channel
 /* Reorders the 4-D `shape` (any element size) between plain and blocked. */
 void sw_cpu_reorder(const sw_cpu *cpu, const sw_shape *shape, size_t element, const void *src, int src_layout,
                     void *dst, int dst_layout);
-/* Data of `t` in `layout`: its own memory, or a copy in the scratch slot. */
+/* Data of `t` in `layout`: its own memory, or a copy in the scratch slot. The second is for float tensors. */
+sw_status sw_cpu_view_any(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const void **data,
+                          sw_error *err) SW_MUST_CHECK;
 sw_status sw_cpu_view(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const float **data,
                       sw_error *err) SW_MUST_CHECK;
 /* Changes the layout of what `t` holds, in place. */
 sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err) SW_MUST_CHECK;
-/* Prepares a gradient that will be written or, if `add`, added to, in `layout`. */
+/* Prepares a gradient that will be written or, if `add`, added to, in `layout`. The second is for float tensors. */
+sw_status sw_cpu_gradient_any(sw_cpu *cpu, sw_tensor *t, bool add, int layout, void **data, sw_error *err)
+    SW_MUST_CHECK;
 sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
     SW_MUST_CHECK;
 
 /* --- conv.c: shape and layouts of a convolution */
-sw_dnn_conv sw_cpu_conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_shape *x, const sw_shape *w,
-                              const sw_shape *y);
+sw_dnn_conv sw_cpu_conv_shape(const sw_cpu *cpu, const sw_conv2d_attr *attr, const sw_tensor *x,
+                              const sw_shape *w, const sw_shape *y);
 static inline int sw_cpu_layout_of(int64_t block)
 {
     return block > 1 ? SW_CPU_BLOCKED : SW_CPU_PLAIN;
@@ -128,8 +144,10 @@ sw_status sw_cpu_gemms_run(sw_cpu *cpu, const sw_cpu_gemms *gemms, sw_error *err
 
 /* --- flat loops, in elementwise.c */
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */
+void sw_cpu_add_to_any(const sw_cpu *cpu, sw_dtype dtype, void *dst, const void *src, int64_t count); /* f32, bf16 */
 
-/* --- kernels: every tensor is float32 here, except labels and winner indices */
+/* --- kernels: every tensor is float32 here, except labels, winner indices, and images (which cpu.c lets those of
+ * convolution, batch norm, pools, ReLU, add and cast take) in bfloat16 */
 #define SW_CPU_KERNEL(name)                                                                     \
     sw_status sw_cpu_##name##_forward(sw_backend *be, sw_forward_args *args, sw_error *err);     \
     sw_status sw_cpu_##name##_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
@@ -142,6 +160,7 @@ SW_CPU_KERNEL(matmul);
 SW_CPU_KERNEL(layer_norm);
 SW_CPU_KERNEL(softmax);
 SW_CPU_KERNEL(relu);
+SW_CPU_KERNEL(cast);
 SW_CPU_KERNEL(gelu);
 SW_CPU_KERNEL(add);
 SW_CPU_KERNEL(mul);

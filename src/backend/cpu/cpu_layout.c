@@ -29,6 +29,7 @@ bool sw_cpu_can_block(const sw_cpu *cpu, const sw_shape *shape)
 static void reorder_plane(const void *src, void *dst, size_t element, int64_t pixels, int64_t block, bool to_blocked)
 {
     if (element == 1) REORDER_PLANE(uint8_t);
+    else if (element == 2) REORDER_PLANE(uint16_t);
     else REORDER_PLANE(float);
 }
 
@@ -48,16 +49,25 @@ void sw_cpu_reorder(const sw_cpu *cpu, const sw_shape *shape, size_t element, co
                       dst_layout == SW_CPU_BLOCKED);
 }
 
-sw_status sw_cpu_view(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const float **data,
-                      sw_error *err)
+sw_status sw_cpu_view_any(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const void **data,
+                          sw_error *err)
 {
     if (t->layout == layout) {
-        *data = sw_cpu_f32(t);
+        *data = sw_cpu_mem(t);
         return SW_OK;
     }
     void *mem;
     SW_TRY(sw_cpu_scratch(cpu, slot, sw_tensor_bytes(t), &mem, err));
     sw_cpu_reorder(cpu, &t->shape, sw_dtype_size(t->dtype), sw_cpu_f32(t), t->layout, mem, layout);
+    *data = mem;
+    return SW_OK;
+}
+
+sw_status sw_cpu_view(sw_cpu *cpu, const sw_tensor *t, int layout, sw_cpu_slot slot, const float **data,
+                      sw_error *err)
+{
+    const void *mem;
+    SW_TRY(sw_cpu_view_any(cpu, t, layout, slot, &mem, err));
     *data = mem;
     return SW_OK;
 }
@@ -73,10 +83,18 @@ sw_status sw_cpu_relayout(sw_cpu *cpu, sw_tensor *t, int layout, sw_error *err)
     return SW_OK;
 }
 
-sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
+sw_status sw_cpu_gradient_any(sw_cpu *cpu, sw_tensor *t, bool add, int layout, void **data, sw_error *err)
 {
     if (add) SW_TRY(sw_cpu_relayout(cpu, t, layout, err));
     t->layout = layout;
-    *data = sw_cpu_f32(t);
+    *data = sw_cpu_mem(t);
+    return SW_OK;
+}
+
+sw_status sw_cpu_gradient(sw_cpu *cpu, sw_tensor *t, bool add, int layout, float **data, sw_error *err)
+{
+    void *mem;
+    SW_TRY(sw_cpu_gradient_any(cpu, t, add, layout, &mem, err));
+    *data = mem;
     return SW_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ReLU, GELU, add, mul and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
+/* ReLU, GELU, add, mul, cast and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
 #include <math.h>
 #include <string.h>
 
@@ -24,18 +24,31 @@
 #define PARALLEL_FOR(cpu, chunks)
 #endif
 
+/* Element `at` of data whose elements have `size` bytes. */
+#define AT(data, at, size) ((char *)(data) + (size_t)(at) * (size))
+#define CAT(data, at, size) ((const char *)(data) + (size_t)(at) * (size))
+
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count)
 {
-    CHUNKS(cpu, count, at, length, cpu->simd->add(dst + at, src + at, dst + at, length));
+    CHUNKS(cpu, count, at, length, cpu->simd->f32->add(dst + at, src + at, dst + at, length));
+}
+
+void sw_cpu_add_to_any(const sw_cpu *cpu, sw_dtype dtype, void *dst, const void *src, int64_t count)
+{
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, dtype);
+    size_t size = sw_dtype_size(dtype);
+    CHUNKS(cpu, count, at, length, simd->add(AT(dst, at, size), CAT(src, at, size), AT(dst, at, size), length));
 }
 
 sw_status sw_cpu_relu_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     (void)err;
     const sw_cpu *cpu = sw_cpu_of(be);
-    const float *x = sw_cpu_f32(args->in[0]);
-    float *y = sw_cpu_f32(args->out[0]);
-    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->relu(x + at, y + at, length));
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, args->in[0]->dtype);
+    size_t size = sw_dtype_size(args->in[0]->dtype);
+    const void *x = sw_cpu_mem(args->in[0]);
+    void *y = sw_cpu_mem(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, simd->relu(CAT(x, at, size), AT(y, at, size), length));
     args->out[0]->layout = args->in[0]->layout;
     return SW_OK;
 }
@@ -46,12 +59,15 @@ sw_status sw_cpu_relu_backward(sw_backend *be, sw_backward_args *args, sw_error 
     sw_cpu *cpu = sw_cpu_of(be);
     if (!args->grad_in[0]) return SW_OK;
     const sw_tensor *y_tensor = args->out[0];
-    const float *y = sw_cpu_f32(y_tensor), *dy;
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, y_tensor->dtype);
+    size_t size = sw_dtype_size(y_tensor->dtype);
+    const void *y = sw_cpu_mem(y_tensor), *dy;
     bool add = args->add[0];
-    float *dx;
-    SW_TRY(sw_cpu_view(cpu, args->grad_out, y_tensor->layout, SW_SLOT_DY, &dy, err));
-    SW_TRY(sw_cpu_gradient(cpu, args->grad_in[0], add, y_tensor->layout, &dx, err));
-    CHUNKS(cpu, sw_tensor_count(y_tensor), at, length, cpu->simd->masked(y + at, dy + at, dx + at, add, length));
+    void *dx;
+    SW_TRY(sw_cpu_view_any(cpu, args->grad_out, y_tensor->layout, SW_SLOT_DY, &dy, err));
+    SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[0], add, y_tensor->layout, &dx, err));
+    CHUNKS(cpu, sw_tensor_count(y_tensor), at, length,
+           simd->masked(CAT(y, at, size), CAT(dy, at, size), AT(dx, at, size), add, length));
     return SW_OK;
 }
 
@@ -83,10 +99,13 @@ sw_status sw_cpu_gelu_backward(sw_backend *be, sw_backward_args *args, sw_error 
 sw_status sw_cpu_add_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);
-    const float *a = sw_cpu_f32(args->in[0]), *b;
-    float *y = sw_cpu_f32(args->out[0]);
-    SW_TRY(sw_cpu_view(cpu, args->in[1], args->in[0]->layout, SW_SLOT_Y, &b, err));
-    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->add(a + at, b + at, y + at, length));
+    const sw_simd_typed *simd = sw_cpu_typed(cpu, args->in[0]->dtype);
+    size_t size = sw_dtype_size(args->in[0]->dtype);
+    const void *a = sw_cpu_mem(args->in[0]), *b;
+    void *y = sw_cpu_mem(args->out[0]);
+    SW_TRY(sw_cpu_view_any(cpu, args->in[1], args->in[0]->layout, SW_SLOT_Y, &b, err));
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length,
+           simd->add(CAT(a, at, size), CAT(b, at, size), AT(y, at, size), length));
     args->out[0]->layout = args->in[0]->layout;
     return SW_OK;
 }
@@ -94,15 +113,54 @@ sw_status sw_cpu_add_forward(sw_backend *be, sw_forward_args *args, sw_error *er
 sw_status sw_cpu_add_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);
-    const float *dy = sw_cpu_f32(args->grad_out);
+    const void *dy = sw_cpu_mem(args->grad_out);
     int64_t count = sw_tensor_count(args->grad_out);
+    size_t size = sw_dtype_size(args->grad_out->dtype);
     for (int i = 0; i < 2; i++) {
         if (!args->grad_in[i]) continue;
-        float *dx;
-        SW_TRY(sw_cpu_gradient(cpu, args->grad_in[i], args->add[i], args->grad_out->layout, &dx, err));
-        if (args->add[i]) sw_cpu_add_to(cpu, dx, dy, count);
-        else CHUNKS(cpu, count, at, length, memcpy(dx + at, dy + at, (size_t)length * sizeof(float)));
+        void *dx;
+        SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[i], args->add[i], args->grad_out->layout, &dx, err));
+        if (args->add[i]) sw_cpu_add_to_any(cpu, args->grad_out->dtype, dx, dy, count);
+        else CHUNKS(cpu, count, at, length, memcpy(AT(dx, at, size), CAT(dy, at, size), (size_t)length * size));
     }
+    return SW_OK;
+}
+
+/* `count` elements between float and bfloat16, or of one type. */
+static void cast(const sw_cpu *cpu, const void *x, sw_dtype from, void *y, sw_dtype to, int64_t count)
+{
+    size_t x_size = sw_dtype_size(from), y_size = sw_dtype_size(to);
+    CHUNKS(cpu, count, at, length, {
+        const void *part = CAT(x, at, x_size);
+        void *result = AT(y, at, y_size);
+        if (from == to) memcpy(result, part, (size_t)length * x_size);
+        else if (to == SW_BF16) cpu->simd->to_bf16(part, result, length);
+        else cpu->simd->from_bf16(part, result, length);
+    });
+}
+
+sw_status sw_cpu_cast_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_tensor *x = args->in[0];
+    sw_tensor *y = args->out[0];
+    cast(sw_cpu_of(be), sw_cpu_mem(x), x->dtype, sw_cpu_mem(y), y->dtype, sw_tensor_count(x));
+    y->layout = x->layout;
+    return SW_OK;
+}
+
+sw_status sw_cpu_cast_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    const sw_tensor *dy = args->grad_out;
+    sw_tensor *dx = args->grad_in[0];
+    void *data, *result;
+    if (!dx) return SW_OK;
+    SW_TRY(sw_cpu_gradient_any(cpu, dx, args->add[0], dy->layout, &data, err));
+    result = data;
+    if (args->add[0]) SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
+    cast(cpu, sw_cpu_mem(dy), dy->dtype, result, dx->dtype, sw_tensor_count(dx));
+    if (args->add[0]) sw_cpu_add_to_any(cpu, dx->dtype, data, result, sw_tensor_count(dx));
     return SW_OK;
 }
 

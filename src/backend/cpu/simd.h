@@ -57,35 +57,44 @@ typedef struct sw_simd_wino {
     const float *bias;  /* [k] or NULL */
     bool sum, relu;     /* y = relu(conv + bias + what y holds) */
 } sw_simd_wino;
+/* Kernels on images of one element type: float, or bfloat16 in a uint16_t. Arithmetic is float for both; a result
+ * is rounded once, to nearest even. */
+typedef struct sw_simd_typed {
+    /* --- spans with per-channel values */
+    /* sum[i] += x - pivot, square[i] += (x - pivot)^2, lane by lane (SW_SPAN doubles) */
+    void (*moments)(const void *x, int64_t count, const float *pivot, double *sum, double *square);
+    /* y = (x - mean) * scale + offset [+ residual], then max(0, y) if relu */
+    void (*norm)(const void *x, const void *residual, void *y, int64_t count, const float *mean,
+                 const float *scale, const float *offset, bool relu);
+    /* dz = y NULL or y > 0 ? dy : 0;  sum[i] += dz, dot[i] += dz * (x - mean) */
+    void (*norm_sums)(const void *x, const void *y, const void *dy, int64_t count, const float *mean,
+                      double *sum, double *dot);
+    /* dx (+)= scale * (dz - c1 - (x - mean) * c2); dx may be NULL */
+    void (*norm_grad)(const void *x, const void *y, const void *dy, void *dx, bool add, int64_t count,
+                      const float *mean, const float *scale, const float *c1, const float *c2);
+    void (*masked)(const void *y, const void *dy, void *dx, bool add, int64_t count); /* dx (+)= dz */
+    void (*lane_sums)(const void *x, int64_t count, double *sum); /* sum[i] += x */
+
+    /* --- max pool of one blocked plane [h, w, block]; index is ky * window + kx */
+    void (*max_pool)(const void *x, void *y, uint8_t *index, const int *size);
+    void (*max_pool_grad)(const void *dy, const uint8_t *index, void *dx, bool add, const int *size);
+
+    /* --- flat */
+    void (*relu)(const void *x, void *y, int64_t count);
+    void (*add)(const void *a, const void *b, void *y, int64_t count);
+} sw_simd_typed;
 
 typedef struct sw_simd {
     const char *name;
     int block; /* channels per block of the blocked layout that suits these vectors */
 
-    /* --- spans with per-channel values */
-    /* sum[i] += x - pivot, square[i] += (x - pivot)^2, lane by lane (SW_SPAN doubles) */
-    void (*moments)(const float *x, int64_t count, const float *pivot, double *sum, double *square);
-    /* y = (x - mean) * scale + offset [+ residual], then max(0, y) if relu */
-    void (*norm)(const float *x, const float *residual, float *y, int64_t count, const float *mean,
-                 const float *scale, const float *offset, bool relu);
-    /* dz = y NULL or y > 0 ? dy : 0;  sum[i] += dz, dot[i] += dz * (x - mean) */
-    void (*norm_sums)(const float *x, const float *y, const float *dy, int64_t count, const float *mean,
-                      double *sum, double *dot);
-    /* dx (+)= scale * (dz - c1 - (x - mean) * c2); dx may be NULL */
-    void (*norm_grad)(const float *x, const float *y, const float *dy, float *dx, bool add, int64_t count,
-                      const float *mean, const float *scale, const float *c1, const float *c2);
-    void (*masked)(const float *y, const float *dy, float *dx, bool add, int64_t count); /* dx (+)= dz */
-    void (*lane_sums)(const float *x, int64_t count, double *sum); /* sum[i] += x */
-
-    /* --- max pool of one blocked plane [h, w, block]; index is ky * window + kx */
-    void (*max_pool)(const float *x, float *y, uint8_t *index, const int *size);
-    void (*max_pool_grad)(const float *dy, const uint8_t *index, float *dx, bool add, const int *size);
+    const sw_simd_typed *f32, *bf16;
+    void (*to_bf16)(const float *x, uint16_t *y, int64_t count);
+    void (*from_bf16)(const uint16_t *x, float *y, int64_t count);
 
     /* --- flat */
-    void (*relu)(const float *x, float *y, int64_t count);
     void (*gelu)(const float *x, float *y, int64_t count);
     void (*gelu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
-    void (*add)(const float *a, const float *b, float *y, int64_t count);
     void (*mul)(const float *a, const float *b, float *y, bool add, int64_t count);
     void (*axpy)(float factor, const float *x, float *y, int64_t count);
     void (*lerp)(float factor, const float *x, float *y, int64_t count);
@@ -120,6 +129,16 @@ typedef struct sw_simd {
 
 /* `size` of the pools: h, w, out_h, out_w, window, stride, pad */
 enum { SW_POOL_H, SW_POOL_W, SW_POOL_OH, SW_POOL_OW, SW_POOL_WINDOW, SW_POOL_STRIDE, SW_POOL_PAD, SW_POOL_SIZES };
+
+/* First and last+1 output position whose window covers input position i. */
+static inline void sw_pool_covering(int i, int pad, int window, int stride, int out, int *first,
+                                    int *end)
+{
+    int low = i + pad - window + 1;
+    *first = low <= 0 ? 0 : (low + stride - 1) / stride;
+    *end = (i + pad) / stride + 1;
+    if (*end > out) *end = out;
+}
 
 const sw_simd *sw_simd_base(void);
 const sw_simd *sw_simd_avx2(void);   /* NULL: not in this build or not on this machine */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 3 of the leaf kernels (see simd_impl.h): attention with one value column, streamed over keys.
+/* Part 4 of the leaf kernels (see simd_impl.h): attention with one value column, streamed over keys.
  * Lanes are queries, so that the running maximum, sum and result need no work across lanes. */
 
 #define QUERIES SW_ATTEND_QUERIES

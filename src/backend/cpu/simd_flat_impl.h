@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part 2 of the leaf kernels (see simd_impl.h): flat loops and rows. */
+/* Part 3 of the leaf kernels (see simd_impl.h): flat loops and rows. */
 
-static void relu(const float *x, float *y, int64_t count)
+static void to_bf16(const float *x, uint16_t *y, int64_t count)
 {
-    vf zero = {0};
-    EACH(i, n, 0, count) store_n(y + i, vmax(zero, load_n(x + i, n)), n);
+    EACH(i, n, 0, count) store_bf16_n(y + i, load_n(x + i, n), n);
+}
+
+static void from_bf16(const uint16_t *x, float *y, int64_t count)
+{
+    EACH(i, n, 0, count) store_n(y + i, load_bf16_n(x + i, n), n);
 }
 
 /* Phi(x), the standard normal distribution, and e = exp(-x^2/2). erfc by Abramowitz and Stegun 7.1.26, absolute
@@ -39,11 +43,6 @@ static void gelu_grad(const float *x, const float *dy, float *dx, bool add, int6
         if (add) d += load_n(dx + i, n);
         store_n(dx + i, d, n);
     }
-}
-
-static void add(const float *a, const float *b, float *y, int64_t count)
-{
-    EACH(i, n, 0, count) store_n(y + i, load_n(a + i, n) + load_n(b + i, n), n);
 }
 
 static void mul(const float *a, const float *b, float *y, bool add_to, int64_t count)
