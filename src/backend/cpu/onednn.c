@@ -300,11 +300,11 @@ static dnnl_status_t desc_with_hint(const sw_dnn *dnn, const sw_dnn_conv *s, con
 }
 
 /* Winograd has 2.25 to 4 times fewer multiplications and was measured to be as exact as direct; `auto` does not
- * always choose it, so it is asked for first. 3.x has none for this, nor has any version for bfloat16. */
+ * always choose it, so it is asked for first. 3.2 and later have none, nor has any version for bfloat16. */
 static dnnl_status_t desc_best(const sw_dnn *dnn, const sw_dnn_conv *s, const conv_descs *d, direction dir,
                                dnnl_primitive_desc_t *out)
 {
-    bool winograd = DNNL_VERSION_MAJOR < 3 && !s->bf16 && s->kh == 3 && s->kw == 3 && s->stride == 1;
+    bool winograd = !s->bf16 && s->kh == 3 && s->kw == 3 && s->stride == 1;
     if (winograd && desc_with_hint(dnn, s, d, dir, dnnl_convolution_winograd, out) == dnnl_success)
         return dnnl_success;
     return desc_with_hint(dnn, s, d, dir, dnnl_convolution_direct, out);
