@@ -59,8 +59,16 @@ sw_status sw_backend_run(sw_backend *be, sw_op_id op, sw_forward_args *args, sw_
     return be->kernel[op].forward(be, args, err);
 }
 
-sw_memory_use sw_backend_memory(const sw_backend *be)
+sw_memory_use sw_backend_memory(sw_backend *be)
 {
-    return (sw_memory_use){.now = (size_t)__atomic_load_n(&be->device.bytes_now, __ATOMIC_RELAXED),
-                           .peak = (size_t)__atomic_load_n(&be->device.bytes_peak, __ATOMIC_RELAXED)};
+    sw_memory_use use = {.now = (size_t)__atomic_load_n(&be->device.bytes_now, __ATOMIC_RELAXED),
+                         .peak = (size_t)__atomic_load_n(&be->device.bytes_peak, __ATOMIC_RELAXED)};
+    if (be->kept) be->kept(be, &use.idle, &use.scratch);
+    return use;
+}
+
+void sw_backend_trim(sw_backend *be)
+{
+    if (be->trim) be->trim(be);
+    __atomic_store_n(&be->device.bytes_peak, __atomic_load_n(&be->device.bytes_now, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 }

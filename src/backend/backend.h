@@ -118,6 +118,9 @@ struct sw_backend {
     sw_device device; /* first member: a sw_device * of ours is a sw_backend * */
     sw_kernels kernel[SW_OP_COUNT];
     int threads;
+    /* Both may be NULL: a backend that keeps nothing besides its tensors. */
+    void (*trim)(sw_backend *be);
+    void (*kept)(sw_backend *be, size_t *idle, size_t *scratch);
     void (*destroy)(sw_backend *be);
 };
 
@@ -137,11 +140,14 @@ void sw_backend_free(sw_backend *be); /* after every tensor on it */
  * the sentence names op and backend. */
 sw_status sw_backend_run(sw_backend *be, sw_op_id op, sw_forward_args *args, sw_error *err) SW_MUST_CHECK;
 
-/* Bytes in use and at most so far on this device. */
+/* Bytes of tensors now and at most (since the last trim), and what the backend keeps besides: free blocks that wait for
+ * the next tensor (idle) and memory that its kernels work in (scratch). */
 typedef struct sw_memory_use {
-    size_t now, peak;
+    size_t now, peak, idle, scratch;
 } sw_memory_use;
-sw_memory_use sw_backend_memory(const sw_backend *be);
+sw_memory_use sw_backend_memory(sw_backend *be);
+/* Gives idle blocks and scratch memory back to the system, and begins the peak anew. */
+void sw_backend_trim(sw_backend *be);
 
 /* Fills the whole table with the plain C kernels, which read and write plain layout only. */
 void sw_ref_kernels(sw_kernels table[SW_OP_COUNT]);

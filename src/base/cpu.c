@@ -132,16 +132,62 @@ int64_t sw_memory_bytes(void)
     return (int64_t)bytes;
 }
 
-int64_t sw_memory_available_bytes(void)
+/* A named number of a file of lines "name value" or "name: value unit"; -1: not there. */
+static double named_number(const char *path, const char *name)
 {
-    FILE *file = fopen("/proc/meminfo", "re");
-    if (!file) return 0;
+    FILE *file = fopen(path, "re");
+    if (!file) return -1;
     char line[256];
-    long long kib = 0;
-    while (kib == 0 && fgets(line, sizeof(line), file)) {
-        if (sscanf(line, "MemAvailable: %lld", &kib) != 1) kib = 0;
+    double value = -1;
+    size_t length = strlen(name);
+    while (value < 0 && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, name, length) != 0) continue;
+        const char *rest = line + length;
+        if (*rest != ':' && *rest != ' ') continue;
+        if (sscanf(rest + 1, "%lf", &value) != 1) value = -1;
     }
     fclose(file);
-    int64_t machine = kib * 1024, limit = sw_memory_bytes();
-    return limit > 0 && limit < machine ? limit : machine;
+    return value;
+}
+
+/* What the control group in `folder` may still take; -1: it sets no limit. Cached files give way when memory is asked. */
+static double group_room(const char *folder, const char *limit_name, const char *use_name, const char *cache_name)
+{
+    char path[4200];
+    snprintf(path, sizeof(path), "%s/%s", folder, limit_name);
+    double limit = memory_limit(path);
+    if (limit <= 0) return -1;
+    snprintf(path, sizeof(path), "%s/%s", folder, use_name);
+    double used = memory_limit(path);
+    snprintf(path, sizeof(path), "%s/memory.stat", folder);
+    double cache = named_number(path, cache_name);
+    if (cache > 0) used -= cache;
+    return limit > used ? limit - (used > 0 ? used : 0) : 0;
+}
+
+int64_t sw_memory_available_bytes(void)
+{
+    double kib = named_number("/proc/meminfo", "MemAvailable");
+    if (kib <= 0) return 0;
+    double bytes = kib * 1024, limit = (double)sw_memory_bytes();
+    if (limit > 0 && limit < bytes) bytes = limit;
+    char folder[4096];
+    if (!group_folder(true, "/sys/fs/cgroup", folder, sizeof(folder))) snprintf(folder, sizeof(folder), "/sys/fs/cgroup");
+    double rooms[3] = {group_room(folder, "memory.max", "memory.current", "file"),
+                       group_room("/sys/fs/cgroup", "memory.max", "memory.current", "file"),
+                       group_room("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "cache")};
+    for (int i = 0; i < 3; i++) {
+        if (rooms[i] >= 0 && rooms[i] < bytes) bytes = rooms[i];
+    }
+    return (int64_t)bytes;
+}
+
+sw_process_memory sw_process_memory_now(void)
+{
+    static const char path[] = "/proc/self/status";
+    double now = named_number(path, "VmRSS"), peak = named_number(path, "VmHWM");
+    double own = named_number(path, "RssAnon"), shared = named_number(path, "RssShmem");
+    sw_process_memory m = {.now = now > 0 ? (int64_t)now * 1024 : 0, .peak = peak > 0 ? (int64_t)peak * 1024 : 0};
+    m.own = own > 0 ? (int64_t)(own + (shared > 0 ? shared : 0)) * 1024 : m.now;
+    return m;
 }

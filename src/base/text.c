@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* The "C" locale object is static in the C library: making and freeing it costs nothing. */
 static locale_t c_locale(void)
@@ -48,6 +49,33 @@ bool sw_parse_int(const char *text, int64_t *out)
     if (end == text || *end != '\0' || errno == ERANGE) return false;
     *out = value;
     return true;
+}
+
+bool sw_parse_bytes(const char *text, int64_t *out)
+{
+    static const char *const unit[] = {"kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"};
+    char number[32];
+    size_t digits = strspn(text, "0123456789.");
+    if (digits == 0 || digits >= sizeof number) return false;
+    memcpy(number, text, digits);
+    number[digits] = '\0';
+    double value;
+    if (!sw_parse_double(number, &value)) return false;
+    const char *rest = text + digits + (text[digits] == ' ');
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++) {
+        if (strcasecmp(rest, unit[i]) != 0) continue;
+        value *= pow(i < 4 ? 1000.0 : 1024.0, (double)(i % 4 + 1));
+        if (!(value >= 1.0) || value > 0x1p60) return false;
+        *out = (int64_t)value;
+        return true;
+    }
+    return false;
+}
+
+const char *sw_bytes_text(int64_t bytes, char *out, size_t size)
+{
+    snprintf(out, size, bytes >= 1000000000 ? "%.2f GB" : "%.0f MB", (double)bytes / (bytes >= 1000000000 ? 1e9 : 1e6));
+    return out;
 }
 
 enum { MAX_NAME = 64 };

@@ -16,6 +16,12 @@ int sw_vsnprintf(char *out, size_t size, const char *fmt, va_list args) __attrib
 bool sw_parse_double(const char *text, double *out);
 bool sw_parse_int(const char *text, int64_t *out);
 
+/* A size such as "6GB", "800 MB" or "2.5GiB" in bytes: a number and kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB
+ * (of 1024), any letter case. *out is untouched on failure. */
+bool sw_parse_bytes(const char *text, int64_t *out);
+/* "1.5 GB" or "320 MB", for people. */
+const char *sw_bytes_text(int64_t bytes, char *out, size_t size);
+
 /* Edits (insert, delete, replace, swap of neighbours) that turn `a` into `b`, any letter case. */
 size_t sw_edit_distance(const char *a, const char *b);
 /* The nearest of `names` to a mistyped `text`; NULL when none is near enough to be meant. */

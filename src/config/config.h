@@ -129,6 +129,7 @@ typedef struct sw_config {
         char *backend;
         sw_cfg_precision precision;
         int64_t workers;
+        char *memory;
     } run;
 } sw_config;
 

@@ -2,6 +2,7 @@
 /* What several keys must be together. */
 #include <string.h>
 
+#include "base/text.h"
 #include "config/config_table.h"
 
 static sw_status check_classes(const sw_config *c, const sw_config_place *place, sw_error *err)
@@ -87,11 +88,21 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
     return SW_OK;
 }
 
+static sw_status check_run(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    int64_t bytes;
+    const char *memory = c->run.memory;
+    if (memory[0] == '\0' || strcmp(memory, "auto") == 0 || sw_parse_bytes(memory, &bytes)) return SW_OK;
+    return sw_config_complain(place, err, "run.memory: '%s' is not a size; give auto, or a number with its unit, such as 6GB, "
+                                          "800MB or 2.5GiB", memory);
+}
+
 sw_status sw_config_check(const sw_config *config, const char *name_for_errors, sw_error *err)
 {
     sw_config_place place = {.name = name_for_errors};
     SW_TRY(check_classes(config, &place, err));
     SW_TRY(check_split(config, &place, err));
     SW_TRY(check_scales(config, &place, err));
-    return check_training(config, &place, err);
+    SW_TRY(check_training(config, &place, err));
+    return check_run(config, &place, err);
 }

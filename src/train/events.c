@@ -23,6 +23,7 @@ sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err)
     sw_json_put_string(&w, "backend", t->be->device.name);
     sw_json_put_string(&w, "precision", "fp32");
     sw_json_put_int(&w, "threads", t->be->threads);
+    sw_json_put_int(&w, "chunk_patches", t->config.train.chunk_patches);
     sw_json_put_int(&w, "seed", t->config.run.seed);
     sw_json_put_int(&w, "parameters", sw_model_params(t->model, NULL));
     sw_json_put_int(&w, "encoder_parameters", sw_model_params(t->model, "encoder"));

@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "train/trainer.h"
 
-static const char state_key[] = "slidewise.state", ema_prefix[] = "ema.", m_name[] = "optim.m", v_name[] = "optim.v";
+const char sw_trainer_state_key[] = "slidewise.state";
+static const char ema_prefix[] = "ema.", m_name[] = "optim.m", v_name[] = "optim.v";
 
 bool sw_trainer_selects(const sw_trainer *t, int view)
 {
@@ -43,7 +44,7 @@ static sw_status put_all(sw_trainer *t, sw_weights_writer *w, sw_error *err)
     t->state.log_bytes = sw_runlog_size(t->log);
     sw_train_state_write(&t->state, &state);
     SW_TRY(sw_buf_status(&state, err));
-    SW_TRY(sw_weights_writer_metadata(w, state_key, state.data, err));
+    SW_TRY(sw_weights_writer_metadata(w, sw_trainer_state_key, state.data, err));
     SW_TRY(sw_checkpoint_put(t->model, &t->use, t->state.steps, w, err));
     if (t->ema) SW_TRY(sw_model_put(t->ema, ema_prefix, t->state.steps, w, err));
     SW_TRY(put_tensor(w, m_name, sw_optim_m(t->optim), err));
@@ -106,10 +107,12 @@ sw_status sw_trainer_resume(sw_trainer *t, sw_error *err)
     SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
     uint64_t hash = t->state.config_hash;
     SW_TRY(sw_weights_open(t->last, &w, err));
-    const char *state = sw_weights_metadata(w, state_key);
+    const char *state = sw_weights_metadata(w, sw_trainer_state_key);
     if (!state) return sw_error_set(err, SW_E_FORMAT, "%s: not a training checkpoint; choose another run.out", t->last);
     SW_TRY(sw_train_state_read(state, t->last, &t->state, err));
     if (t->state.config_hash != hash) return other_run(t, err);
+    t->state.chunk_patches = t->config.train.chunk_patches; /* a checkpoint of an older version has none */
+    t->state.eval_chunk_patches = t->config.eval.chunk_patches;
     SW_TRY(sw_model_get(t->model, "", w, err));
     if (t->ema) SW_TRY(sw_model_get(t->ema, ema_prefix, w, err));
     SW_TRY(get_tensor(t, w, m_name, sw_optim_m(t->optim), err));

@@ -169,10 +169,13 @@ sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_err
     SW_TRY(load_data(t, err));
     SW_TRY(open_run_dir(t, err));
     SW_TRY(make_model(t, err));
+    bool resumed = options->resume && sw_path_exists(t->last);
+    SW_TRY(sw_trainer_choose_chunks(t, resumed, err));
     SW_TRY(describe_use(t, err));
     SW_TRY(make_loader(t, err));
     t->state = sw_train_state_start(run_hash(t));
-    bool resumed = options->resume && sw_path_exists(t->last);
+    t->state.chunk_patches = t->config.train.chunk_patches;
+    t->state.eval_chunk_patches = t->config.eval.chunk_patches;
     if (resumed) SW_TRY(sw_trainer_resume(t, err));
     SW_TRY(write_description(t, err));
     SW_AUTOFREE char *log = sw_path_join(t->config.run.out, "log.jsonl");

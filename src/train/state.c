@@ -37,7 +37,8 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
         const char *key;
         int64_t value;
     } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
-                {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes}};
+                {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes},
+                {"chunk_patches", s->chunk_patches}, {"eval_chunk_patches", s->eval_chunk_patches}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) sw_json_put_int(&w, ints[i].key, ints[i].value);
     sw_json_put_number(&w, "loss_sum", s->loss_sum);
     sw_json_put_number(&w, "grad_norm", s->grad_norm);
@@ -71,6 +72,8 @@ sw_status sw_train_state_read(const char *text, const char *name, sw_train_state
         .updates = sw_json_integer(sw_json_get(root, "updates"), 0),
         .stale = (int)sw_json_integer(sw_json_get(root, "stale"), 0),
         .log_bytes = sw_json_integer(sw_json_get(root, "log_bytes"), 0),
+        .chunk_patches = sw_json_integer(sw_json_get(root, "chunk_patches"), 0),
+        .eval_chunk_patches = sw_json_integer(sw_json_get(root, "eval_chunk_patches"), 0),
         .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),
         .grad_norm = sw_json_real(sw_json_get(root, "grad_norm"), 0.0),
         .seconds = sw_json_real(sw_json_get(root, "seconds"), 0.0),

@@ -23,6 +23,7 @@ typedef struct sw_train_state {
     int stale;          /* validations since the last improvement */
     bool finished, stopped_early;
     int64_t log_bytes;  /* size of log.jsonl at this moment */
+    int64_t chunk_patches, eval_chunk_patches; /* as chosen at the start; 0: an older version */
     uint64_t config_hash;
 } sw_train_state;
 

@@ -279,6 +279,7 @@ static sw_status train(loop *l, sw_error *err)
     SW_TRY(run_epochs(l, err));
     if (l->cancelled) return SW_OK;
     SW_TRY(sw_trainer_finish(t, err));
+    sw_trainer_report_memory(t);
     SW_TRY(sw_trainer_log_stop(t, t->state.stopped_early ? "stopped early" : "all epochs done", err));
     t->state.finished = true;
     return sw_trainer_save(t, err);

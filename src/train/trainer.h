@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "batch/batch.h"
 #include "infer/checkpoint.h"
+#include "infer/memory.h"
 #include "model/model.h"
 #include "optim/optim.h"
 #include "slidewise/eval.h"
@@ -37,6 +38,7 @@ typedef struct sw_trainer {
     sw_schedule schedule;
     sw_train_state state;
     sw_runlog *log;
+    double memory_estimate; /* bytes that the process will take at most; 0: not asked for */
     int64_t saved_ns;  /* when the last checkpoint was written */
 } sw_trainer;
 
@@ -44,7 +46,13 @@ typedef struct sw_trainer {
 sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_error *err) SW_MUST_CHECK;
 void sw_trainer_close(sw_trainer *t);
 
+/* --- chunks.c */
+/* Sets train.chunk_patches and eval.chunk_patches of the configuration where they are not given. */
+sw_status sw_trainer_choose_chunks(sw_trainer *t, bool resumed, sw_error *err) SW_MUST_CHECK;
+void sw_trainer_report_memory(const sw_trainer *t); /* the peak beside what was expected */
+
 /* --- save.c */
+extern const char sw_trainer_state_key[]; /* of a checkpoint's metadata */
 sw_status sw_trainer_save(sw_trainer *t, sw_error *err) SW_MUST_CHECK;   /* last.safetensors, with all state */
 sw_status sw_trainer_resume(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* from last.safetensors */
 /* best.safetensors, best_ema.safetensors: a model alone. */

@@ -84,6 +84,17 @@ TEST(reads_every_kind)
     CHECK_INT(c.train.early_stop.patience, 3);
 }
 
+TEST(memory_is_a_size)
+{
+    CHECK_STR(refusal("run:\n  memory: 6\n", NULL),
+              "config.yaml: run.memory: '6' is not a size; give auto, or a number with its unit, such as 6GB, 800MB or 2.5GiB");
+    CHECK_STR(refusal("", "run.memory=lots"),
+              "config.yaml: run.memory: 'lots' is not a size; give auto, or a number with its unit, such as 6GB, 800MB or 2.5GiB");
+    CHECK_STR(refusal("", "run.memory=auto"), "(accepted)");
+    CHECK_STR(refusal("", "run.memory=2.5GiB"), "(accepted)");
+    CHECK_STR(refusal("", "run.memory="), "(accepted)");
+}
+
 TEST(unknown_keys)
 {
     CHECK_STR(refusal("train:\n  lr: 0.1\naugment:\n  cropscale: 0.5\n", NULL),

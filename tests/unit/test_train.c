@@ -356,6 +356,50 @@ TEST(a_run_in_pieces_ends_in_the_same_bytes)
     drop("pieces");
 }
 
+/* Keeps the lines about memory. */
+static char said[2000];
+
+static void listen(void *ctx, sw_log_level level, const char *text)
+{
+    (void)ctx;
+    size_t used = strlen(said);
+    if (strstr(text, "memory")) snprintf(said + used, sizeof said - used, "%s%s\n", level == SW_LOG_WARNING ? "! " : "", text);
+}
+
+TEST(a_budget_picks_the_chunk_and_the_run_remembers_it)
+{
+    sw_sink sink = {.log = listen};
+    sw_train_state s;
+    sw_train_result r;
+    said[0] = '\0';
+    CHECK_OK(train("roomy", (setup){.table = both, .sets = "run.memory=auto", .sink = &sink}, &r));
+    CHECK(strstr(said, ", with 3 patches at once in training and 3 in evaluation\n") && strstr(said, " were expected\n"));
+    CHECK_OK(state_of("roomy", &s));
+    CHECK(s.chunk_patches == 3 && s.eval_chunk_patches == 3);
+    /* Interrupted, and resumed where there is too little: the same run in the same bytes, and a warning. */
+    CHECK_OK(train("tight", (setup){.table = both, .sets = "run.memory=auto", .stop_after = 2}, &r));
+    CHECK(r.cancelled);
+    said[0] = '\0';
+    CHECK_OK(train("tight", (setup){.table = both, .sets = "run.memory=2MB", .resume = true, .sink = &sink}, &r));
+    CHECK(strncmp(said, "! train.chunk_patches is 3, which needs about ", 46) == 0);
+    CHECK(strstr(said, ", more than run.memory (2 MB)\n"));
+    CHECK(same_files("roomy", "tight", "checkpoints/best.safetensors"));
+    CHECK(same_files("roomy", "tight", "predictions_test.csv"));
+    /* A run that begins there is refused; a chunk that is given is taken as it is. */
+    CHECK(train_all("refused", both, "run.memory=2MB", &r) == SW_E_INVALID);
+    CHECK(strncmp(err.message, "run.memory: 2 MB is too small: one patch of 32 x 32 pixels at a time needs ", 74) == 0);
+    CHECK_OK(train_all("given", both, "run.memory=auto|train.chunk_patches=2|eval.chunk_patches=1|train.epochs=1", &r));
+    CHECK_OK(state_of("given", &s));
+    CHECK(s.chunk_patches == 2 && s.eval_chunk_patches == 1);
+    CHECK_OK(train_all("plain", both, "train.epochs=1", &r));
+    CHECK_OK(state_of("plain", &s));
+    CHECK(s.chunk_patches == 128 && s.eval_chunk_patches == 256);
+    drop("roomy");
+    drop("tight");
+    drop("given");
+    drop("plain");
+}
+
 /* Cancels in the second validation of an epoch, when the first has found a better model. */
 static bool in_validation;
 

@@ -194,6 +194,15 @@ void sw_cpu_backend_trim(sw_backend *be)
     sw_cpu_cache_trim(&cpu->cache);
 }
 
+static void cpu_kept(sw_backend *be, size_t *idle, size_t *scratch)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    *idle = sw_cpu_cache_idle(&cpu->cache);
+    *scratch = sw_dnn_scratch_bytes(cpu->dnn);
+    for (int i = 0; cpu->lane && i < cpu->base.threads; i++) *scratch += sw_dnn_scratch_bytes(cpu->lane[i]);
+    for (int i = 0; i < SW_SLOT_COUNT; i++) *scratch += cpu->scratch[i].bytes;
+}
+
 sw_status sw_cpu_backend_new(const sw_backend_options *options, sw_backend **out, sw_error *err)
 {
     SW_AUTOFREE sw_cpu *cpu = sw_calloc(1, sizeof(*cpu));
@@ -201,6 +210,8 @@ sw_status sw_cpu_backend_new(const sw_backend_options *options, sw_backend **out
     cpu->base.device.ops = &sw_cpu_device_ops;
     cpu->base.device.name = "cpu";
     cpu->base.threads = options && options->threads > 0 ? options->threads : sw_cpu_count();
+    cpu->base.trim = sw_cpu_backend_trim;
+    cpu->base.kept = cpu_kept;
     cpu->base.destroy = cpu_destroy;
     cpu->simd = sw_simd_avx512();
     if (!cpu->simd) cpu->simd = sw_simd_avx2();

@@ -76,6 +76,7 @@ static inline const sw_simd_typed *sw_cpu_typed(const sw_cpu *cpu, sw_dtype dtyp
 /* --- cpu_memory.c */
 extern const sw_device_ops sw_cpu_device_ops;
 sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err) SW_MUST_CHECK;
+size_t sw_cpu_cache_idle(sw_cpu_cache *cache); /* bytes of free blocks between those that are held */
 void sw_cpu_cache_trim(sw_cpu_cache *cache);
 void sw_cpu_cache_destroy(sw_cpu_cache *cache);
 /* At least `bytes` of 64-byte aligned memory, valid until the slot is asked for again. */

@@ -215,6 +215,16 @@ static void give_back(char *from, char *to)
     if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED); /* refused: the pages stay, no more */
 }
 
+size_t sw_cpu_cache_idle(sw_cpu_cache *cache)
+{
+    size_t idle = 0;
+    pthread_mutex_lock(&cache->lock);
+    for (sw_cpu_block *b = cache->first; b; b = b->above)
+        if (!b->token) idle += b->capacity;
+    pthread_mutex_unlock(&cache->lock);
+    return idle;
+}
+
 void sw_cpu_cache_trim(sw_cpu_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);

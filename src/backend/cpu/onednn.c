@@ -162,6 +162,11 @@ sw_status sw_dnn_new(int threads, sw_dnn **out, sw_error *err)
     return SW_OK;
 }
 
+size_t sw_dnn_scratch_bytes(const sw_dnn *dnn)
+{
+    return dnn->pad_bytes + dnn->weights_bytes;
+}
+
 void sw_dnn_trim(sw_dnn *dnn)
 {
     for (size_t i = 0; i < dnn->conv_count; i++) conv_free(dnn->conv[i]);

@@ -21,6 +21,7 @@ typedef struct sw_dnn_conv {
 
 sw_status sw_dnn_new(int threads, sw_dnn **out, sw_error *err) SW_MUST_CHECK;
 void sw_dnn_free(sw_dnn *dnn);
+size_t sw_dnn_scratch_bytes(const sw_dnn *dnn);
 void sw_dnn_trim(sw_dnn *dnn); /* lets go of scratch memory and cached primitives */
 
 /* Weights, bias and their gradients are plain floats whatever x is; results are overwritten, but for shape->sum.
