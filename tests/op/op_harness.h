@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "base/rng.h"
+#include "base/thread.h"
 #include "op/op.h"
 #include "tensor/convert.h"
 #include "tensor/tensor.h"
@@ -30,6 +31,7 @@ typedef struct op_case {
 typedef struct op_result {
     double *out[SW_OP_MAX_OUT], *grad[SW_OP_MAX_IN], *in_after[SW_OP_MAX_IN];
     int64_t out_count[SW_OP_MAX_OUT], in_count[SW_OP_MAX_IN];
+    double forward_ms, backward_ms; /* of the kernels alone */
     char problem[512]; /* empty: the run itself was in order */
 } op_result;
 
@@ -203,7 +205,9 @@ static inline sw_status op_forward(sw_backend *be, sw_dtype dtype, const op_case
         SW_TRY(guarded_new(be, type[i], shape[i], type[i] == SW_U8 ? 255 : (double)NAN, NULL, &t->out[i], err));
         args.out[i] = &t->out[i].part;
     }
+    int64_t start = sw_now_ns();
     SW_TRY(sw_backend_run(be, c->op, &args, err));
+    r->forward_ms = (double)(sw_now_ns() - start) * 1e-6;
     for (int i = 0; i < sw_op_get(c->op)->outputs; i++) {
         r->out[i] = op_read(&t->out[i].part, err);
         r->out_count[i] = sw_tensor_count(&t->out[i].part);
@@ -244,7 +248,9 @@ static inline sw_status op_backward(sw_backend *be, const op_case *c, bool add, 
         bare[SW_OP_MAX_IN + i].storage = NULL;
         args.out[i] = needs & SW_NEEDS_OUTPUT ? &t->out[i].part : &bare[SW_OP_MAX_IN + i];
     }
+    int64_t start = sw_now_ns();
     SW_TRY(be->kernel[c->op].backward(be, &args, err));
+    r->backward_ms = (double)(sw_now_ns() - start) * 1e-6;
     for (int i = 0; i < SW_OP_MAX_IN; i++) {
         if (!args.grad_in[i]) continue;
         r->grad[i] = op_read(&t->grad[i].part, err);
@@ -286,6 +292,19 @@ static inline bool op_same(const char *what, int index, const double *a, const d
     return true;
 }
 
+/* |a - b| / |b|, each the root of the sum of squares. A tensor that is zero by symmetry (the sum of a normalised
+ * gradient) has only rounding to show: `least` is added to |b|. Not a number is infinitely far off. */
+static inline double op_distance(const double *a, const double *b, int64_t count, double least)
+{
+    double off = 0.0, size = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        off += (a[i] - b[i]) * (a[i] - b[i]);
+        size += b[i] * b[i];
+    }
+    double d = sqrt(off) / (sqrt(size) + least);
+    return isnan(d) ? (double)INFINITY : d;
+}
+
 /* `be` in `dtype` against `expected`, a run of ref with the same `add`. */
 static inline bool op_compare(sw_backend *be, sw_dtype dtype, const op_case *c, double *const *values, bool add,
                               const op_result *expected, double tol, bool all_saved, char *why, size_t size)
@@ -303,6 +322,78 @@ static inline bool op_compare(sw_backend *be, sw_dtype dtype, const op_case *c, 
         if (same) same = op_same("input afterwards", i, r.in_after[i], expected->in_after[i], r.in_count[i], tol, why, size);
     }
     op_result_free(&r);
+    return same;
+}
+
+static inline void values_new(const op_case *c, double **values)
+{
+    for (int i = 0; i < SW_OP_MAX_IN; i++) values[i] = op_present(c, i) ? op_values(c, i) : NULL;
+}
+
+static inline void values_free(double **values)
+{
+    for (int i = 0; i < SW_OP_MAX_IN; i++) free(values[i]);
+}
+
+/* sum(dy * y) */
+static inline double objective(sw_backend *be, const op_case *c, double *const *values, const double *dy)
+{
+    op_result r = {.problem = ""};
+    double sum = op_run(be, SW_F64, c, values, false, false, &r) ? 0.0 : (double)NAN;
+    for (int64_t i = 0; i < r.out_count[0]; i++) sum += dy[i] * r.out[0][i];
+    op_result_free(&r);
+    return sum;
+}
+
+/* Every element of every gradient against a central difference. */
+static inline bool numeric_agrees(sw_backend *be, const op_case *c, char *why, size_t size)
+{
+    double *values[SW_OP_MAX_IN];
+    op_result r = {.problem = ""};
+    values_new(c, values);
+    bool good = op_run(be, SW_F64, c, values, true, false, &r);
+    if (!good) snprintf(why, size, "%s", r.problem);
+    double *dy = op_normals(r.out_count[0], 1);
+    for (int i = 0; good && i < SW_OP_MAX_IN; i++) {
+        if (!r.grad[i]) continue;
+        double *numeric = calloc((size_t)r.in_count[i] + 1, sizeof *numeric);
+        for (int64_t k = 0; k < r.in_count[i]; k++) {
+            const double x = values[i][k], h = 1e-5;
+            values[i][k] = x + h;
+            double above = objective(be, c, values, dy);
+            values[i][k] = x - h;
+            double below = objective(be, c, values, dy);
+            values[i][k] = x;
+            numeric[k] = (above - below) / (2.0 * h);
+        }
+        /* Against at least 1e-2: a gradient that is zero by symmetry has only rounding to show. */
+        numeric[r.in_count[i]] = 1e-2;
+        r.grad[i] = realloc(r.grad[i], (size_t)(r.in_count[i] + 1) * sizeof(double));
+        r.grad[i][r.in_count[i]] = 1e-2;
+        good = op_same("numeric gradient", i, r.grad[i], numeric, r.in_count[i] + 1, 1e-6, why, size);
+        free(numeric);
+    }
+    free(dy);
+    op_result_free(&r);
+    values_free(values);
+    return good;
+}
+
+/* `be` in `dtype` against ref in `against`, overwriting and adding. */
+static inline bool backend_agrees(sw_backend *be, sw_dtype dtype, sw_backend *ref, sw_dtype against, const op_case *c,
+                           double tol, bool all_saved, char *why, size_t size)
+{
+    double *values[SW_OP_MAX_IN];
+    bool same = true;
+    values_new(c, values);
+    for (int add = 0; same && add < 2; add++) {
+        op_result expected = {.problem = ""};
+        same = op_run(ref, against, c, values, true, add, &expected);
+        if (!same) snprintf(why, size, "ref: %s", expected.problem);
+        same = same && op_compare(be, dtype, c, values, add, &expected, tol, all_saved, why, size);
+        op_result_free(&expected);
+    }
+    values_free(values);
     return same;
 }
 
