@@ -29,6 +29,7 @@ typedef struct cli_command {
     const char *summary;  /* one line */
     const char *text;     /* paragraphs for --help and the man page; may be NULL */
     const char *examples; /* lines; may be NULL */
+    const char *const *words; /* that may be the first operand, NULL at the end; for completion; NULL: any */
     int min_operands, max_operands; /* max -1: any */
     const cli_option *options;
     int (*run)(const cli_args *args); /* exit status */

@@ -105,6 +105,21 @@ static void option_words(sw_buf *out, const cli_option *table)
     for (const cli_option *o = table; o && o->name; o++) sw_buf_printf(out, " --%s", o->name);
 }
 
+static void put_words(sw_buf *out, const char *const *words)
+{
+    for (size_t i = 0; words[i]; i++) sw_buf_printf(out, "%s%s", i ? " " : "", words[i]);
+}
+
+/* A verb whose first operand is one of a few words. */
+static void bash_words(sw_buf *out, const cli_command *c)
+{
+    if (!c->words) return;
+    sw_buf_puts(out, "\n        if [ \"$COMP_CWORD\" -eq 2 ] && [ \"${word#-}\" = \"$word\" ]; then\n"
+                     "            COMPREPLY=($(compgen -W '");
+    put_words(out, c->words);
+    sw_buf_puts(out, "' -- \"$word\"))\n            return\n        fi");
+}
+
 static void bash_completion(sw_buf *out)
 {
     sw_buf_puts(out, "# bash completion of slidewise\n_slidewise()\n{\n"
@@ -118,7 +133,9 @@ static void bash_completion(sw_buf *out)
         sw_buf_printf(out, "    %s) words='", (*c)->name);
         option_words(out, (*c)->options);
         option_words(out, cli_global_options());
-        sw_buf_puts(out, "' ;;\n");
+        sw_buf_puts(out, "'");
+        bash_words(out, *c);
+        sw_buf_puts(out, " ;;\n");
     }
     sw_buf_puts(out, "    help) words='");
     for (const cli_command *const *c = cli_commands(); *c; c++) sw_buf_printf(out, "%s ", (*c)->name);
@@ -170,6 +187,11 @@ static void zsh_completion(sw_buf *out)
         sw_buf_printf(out, "    %s)\n        _arguments", (*c)->name);
         zsh_options(out, (*c)->options);
         zsh_options(out, cli_global_options());
+        if ((*c)->words) {
+            sw_buf_puts(out, " \\\n        '1:what to do:(");
+            put_words(out, (*c)->words);
+            sw_buf_puts(out, ")'");
+        }
         sw_buf_puts(out, " \\\n        '*:file:_files' ;;\n");
     }
     sw_buf_puts(out, "    help) _describe verb verbs ;;\n    esac\n}\n_slidewise \"$@\"\n");
@@ -194,6 +216,13 @@ static void fish_completion(sw_buf *out)
         sw_buf_printf(out, "complete -c slidewise -n __fish_use_subcommand -f -a %s -d '", (*c)->name);
         quoted(out, (*c)->summary, false);
         sw_buf_puts(out, "'\n");
+        if ((*c)->words) {
+            sw_buf_printf(out, "complete -c slidewise -n '__fish_seen_subcommand_from %s; and not __fish_seen_subcommand_from ", (*c)->name);
+            put_words(out, (*c)->words);
+            sw_buf_puts(out, "' -f -a '");
+            put_words(out, (*c)->words);
+            sw_buf_puts(out, "'\n");
+        }
         fish_options(out, (*c)->name, (*c)->options);
         fish_options(out, (*c)->name, cli_global_options());
     }

@@ -22,7 +22,8 @@ typedef struct sw_store_scale {
     int patch_px;                 /* side of a patch, pixels */
     int overlap_px;               /* of neighbours, pixels at mpp_um */
     int quality;                  /* of the JPEGs */
-    double patch_level0_px;       /* side of a patch, level-0 pixels (a real number) */
+    double patch_level0_px;       /* side of a patch, level-0 pixels (a real number); 0: imported without positions, which are then
+                                     all (0, 0) */
     double step_level0_px;        /* distance of neighbours, level-0 pixels */
     int64_t n_patches;
 } sw_store_scale;
@@ -32,9 +33,9 @@ typedef struct sw_store_scale {
 typedef struct sw_store_slide {
     const char *slide_id;
     const char *path;            /* of the slide file when it was tiled */
-    int64_t source_bytes;        /* size of that file */
-    int64_t width, height;       /* level 0 */
-    double mpp_um;               /* of level 0 */
+    int64_t source_bytes;        /* size of that file; 0: unknown (imported) */
+    int64_t width, height;       /* level 0; 0: unknown (imported without the slide) */
+    double mpp_um;               /* of level 0; 0: unknown (imported without the slide) */
     const char *mpp_source;      /* sw_mpp_source_name */
     double tissue_fraction;      /* share of the slide's area that is tissue; 1 for whole images */
     double seconds;              /* that tiling took */
@@ -79,6 +80,20 @@ SW_API sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale
 SW_API sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg,
                                 size_t *size, sw_error *err) SW_MUST_CHECK;
 
+/* What is wrong with one record. The message is borrowed for the call. */
+typedef struct sw_store_fault {
+    int64_t slide; /* index; -1: of no slide */
+    int scale;     /* -1: of no scale */
+    int64_t patch; /* -1: the scale's coordinates, or what has none */
+    const char *message;
+} sw_store_fault;
+typedef void (*sw_store_fault_fn)(void *ctx, const sw_store_fault *fault);
+/* Checks every record and tells each that is missing or damaged, or belongs to nothing. *n_records and *n_faults (both may be
+ * NULL) count; faults are not an error of this call. What opening the store has read (its head and its slides' descriptions)
+ * is known to be whole. A flipped bit in LMDB's own pages rather than in a record may end the process: a caller who must
+ * survive that checks in a process of its own. */
+SW_API sw_status sw_store_check(const sw_store *store, const sw_sink *sink, sw_store_fault_fn fn, void *ctx, int64_t *n_records,
+                                int64_t *n_faults, sw_error *err) SW_MUST_CHECK;
 /* Checks every record; the first bad one is the error. *n_records (may be NULL) counts what was checked. */
 SW_API sw_status sw_store_verify(const sw_store *store, const sw_sink *sink, int64_t *n_records, sw_error *err)
     SW_MUST_CHECK;

@@ -13,6 +13,8 @@ typedef struct sw_kv sw_kv;
 /* Read-only: the state of this moment is held until sw_kv_close. Falls back to no lock file where the folder cannot be
  * written. */
 sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err) SW_MUST_CHECK;
+/* Reads an LMDB that is one file and not ours. No lock is taken and nothing is written beside it. */
+sw_status sw_kv_open_file(const char *path, sw_kv **out, sw_error *err) SW_MUST_CHECK;
 /* Creates the folder and the files when missing; refuses a second writer. */
 sw_status sw_kv_open_write(const char *dir, sw_kv **out, sw_error *err) SW_MUST_CHECK;
 void sw_kv_close(sw_kv **kv);
@@ -25,6 +27,9 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
 /* Calls fn for every key that begins with `first`, in key order (0: for every key). */
 typedef sw_status (*sw_kv_fn)(void *ctx, const void *key, size_t key_size, const void *value, size_t size, sw_error *err);
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;
+
+/* How many keys there are, by the database's own count. Readers only. */
+sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err) SW_MUST_CHECK;
 
 /* Writer only. A failed put leaves the transaction to be aborted. */
 sw_status sw_kv_begin(sw_kv *kv, sw_error *err) SW_MUST_CHECK;

@@ -33,6 +33,7 @@ struct sw_kv {
     MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
     pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
     bool has_lock, writer;
+    bool is_file; /* another program's: dir is the path of its one file */
     int lock_fd; /* of writer.lock; -1: none */
 };
 
@@ -88,6 +89,28 @@ static sw_status kv_error(const char *dir, int rc, bool writing, sw_error *err)
     }
 }
 
+static sw_status file_error(const char *path, int rc, sw_error *err)
+{
+    switch (rc) {
+    case ENOMEM:
+        return sw_error_set(err, SW_E_NOMEM, "%s: no address space to map it; raise the limit (ulimit -v)", path);
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+        return sw_error_set(err, SW_E_FORMAT, "%s: not an LMDB database, or its head is damaged; give the .lmdb file that the reference implementation wrote", path);
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+    case MDB_INCOMPATIBLE:
+        return sw_error_set(err, SW_E_FORMAT, "%s: it is damaged (%s); copy it again", path, mdb_strerror(rc));
+    default: return sw_error_set(err, sw_status_of_errno(rc), "%s: cannot be read: %s", path, mdb_strerror(rc));
+    }
+}
+
+static sw_status reading_error(const sw_kv *kv, int rc, sw_error *err)
+{
+    return kv->is_file ? file_error(kv->dir, rc, err) : kv_error(kv->dir, rc, kv->writer, err);
+}
+
 /* ---- opening */
 
 void sw_kv_close(sw_kv **address)
@@ -141,9 +164,13 @@ static sw_status check_size(const sw_kv *kv, sw_error *err)
     if (rc == 0) rc = mdb_env_stat(kv->env, &pages);
     if (rc == 0) rc = mdb_env_get_fd(kv->env, &fd);
     if (rc == 0 && fstat(fd, &file) != 0) rc = errno;
-    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    if (rc != 0) return reading_error(kv, rc, err);
     long long need = ((long long)info.me_last_pgno + 1) * (long long)pages.ms_psize;
     if (file.st_size >= need) return SW_OK;
+    if (kv->is_file) {
+        return sw_error_set(err, SW_E_FORMAT, "%s: it is truncated: %lld bytes of %lld are there; copy it again from where it is whole",
+                            kv->dir, (long long)file.st_size, need);
+    }
     return sw_error_set(err, SW_E_FORMAT,
                         "store %s: its data.mdb is truncated: %lld bytes of %lld are there; copy it again from where it is "
                         "whole, or tile into a new store",
@@ -167,6 +194,32 @@ static sw_status check_is_store(const char *dir, sw_error *err)
     return SW_OK;
 }
 
+static sw_status begin_reading(sw_kv *kv, sw_error *err)
+{
+    SW_TRY(check_size(kv, err));
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
+    if (rc == 0) rc = mdb_dbi_open(kv->txn, NULL, 0, &kv->dbi);
+    return rc == 0 ? SW_OK : reading_error(kv, rc, err);
+}
+
+/* The map is as large as the file: the one the file asks for may be terabytes. */
+sw_status sw_kv_open_file(const char *path, sw_kv **out, sw_error *err)
+{
+    SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
+    int64_t bytes;
+    if (sw_path_is_dir(path)) {
+        return sw_error_set(err, SW_E_FORMAT, "%s is a folder; the reference implementation's LMDB is one file, give that", path);
+    }
+    SW_TRY(sw_file_size(path, &bytes, err));
+    SW_TRY(kv_new(path, false, &kv, err));
+    kv->is_file = true;
+    int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK | MDB_NOSUBDIR, ((size_t)bytes | 0xffff) + 1);
+    if (rc != 0) return file_error(path, rc, err);
+    SW_TRY(begin_reading(kv, err));
+    *out = SW_STEAL(kv);
+    return SW_OK;
+}
+
 sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err)
 {
     SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
@@ -176,10 +229,7 @@ sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err)
     /* A lock file that cannot be made or written: nobody here can be writing either. */
     if (rc == EACCES || rc == EROFS || rc == EPERM) rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK, 0);
     if (rc != 0) return kv_error(dir, rc, false, err);
-    SW_TRY(check_size(kv, err));
-    rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
-    if (rc == 0) rc = mdb_dbi_open(kv->txn, NULL, 0, &kv->dbi);
-    if (rc != 0) return kv_error(dir, rc, false, err);
+    SW_TRY(begin_reading(kv, err));
     *out = SW_STEAL(kv);
     return SW_OK;
 }
@@ -260,7 +310,7 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
     int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
     pthread_mutex_unlock(&kv->lock);
     if (rc == MDB_NOTFOUND) return SW_OK;
-    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    if (rc != 0) return reading_error(kv, rc, err);
     *value = v.mv_data;
     *size = v.mv_size;
     return SW_OK;
@@ -270,7 +320,7 @@ static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, vo
 {
     MDB_cursor *cursor = NULL;
     int rc = mdb_cursor_open(txn, kv->dbi, &cursor);
-    if (rc != 0) return kv_error(kv->dir, rc, kv->writer, err);
+    if (rc != 0) return reading_error(kv, rc, err);
     MDB_val k = value_of(&first, 1), v = {0};
     sw_status status = SW_OK;
     rc = mdb_cursor_get(cursor, &k, &v, first ? MDB_SET_RANGE : MDB_FIRST);
@@ -280,7 +330,7 @@ static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, vo
     }
     mdb_cursor_close(cursor);
     if (status != SW_OK || rc == 0 || rc == MDB_NOTFOUND) return status;
-    return kv_error(kv->dir, rc, kv->writer, err);
+    return reading_error(kv, rc, err);
 }
 
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err)
@@ -288,10 +338,21 @@ sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *er
     MDB_txn *txn = NULL;
     pthread_mutex_lock(&kv->lock);
     int rc = reading_txn(kv, &txn);
-    sw_status status = rc == 0 ? each(kv, txn, first, fn, ctx, err) : kv_error(kv->dir, rc, kv->writer, err);
+    sw_status status = rc == 0 ? each(kv, txn, first, fn, ctx, err) : reading_error(kv, rc, err);
     if (rc == 0 && txn != kv->txn) mdb_txn_abort(txn);
     pthread_mutex_unlock(&kv->lock);
     return status;
+}
+
+sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err)
+{
+    MDB_stat stat;
+    pthread_mutex_lock(&kv->lock);
+    int rc = mdb_stat(kv->txn, kv->dbi, &stat);
+    pthread_mutex_unlock(&kv->lock);
+    if (rc != 0) return reading_error(kv, rc, err);
+    *count = (int64_t)stat.ms_entries;
+    return SW_OK;
 }
 
 /* ---- writing */

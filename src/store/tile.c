@@ -87,14 +87,14 @@ static sw_status fail_row(sw_tile_row *row, sw_tile_status status, const char *r
     return row->reason ? SW_OK : sw_nomem(err);
 }
 
-/* A slide that is in the store must be the file it was made from. */
+/* A slide that is in the store must be the file it was made from, where that is known. */
 static sw_status known_row(const tiling *t, sw_tile_row *row, const sw_store_slide *known, sw_error *err)
 {
     int64_t bytes;
     sw_error why;
     row->status = SW_TILE_ALREADY;
     fill_row(row, known);
-    if (sw_file_size(row->path, &bytes, &why) != SW_OK || bytes == known->source_bytes) return SW_OK;
+    if (sw_file_size(row->path, &bytes, &why) != SW_OK || bytes == known->source_bytes || known->source_bytes == 0) return SW_OK;
     sw_error_set(&why, SW_E_INVALID,
                  "slide %s: the store holds one made from a file of %lld bytes (%s), this file has %lld; rename the file, or tile "
                  "into another store than %s",
