@@ -68,21 +68,25 @@ typedef struct sw_batch_timing { /* summed over threads; nanoseconds */
     int64_t read_ns, decode_ns, augment_ns;
 } sw_batch_timing;
 
-/* What one step needs. Bag-major; inside a bag by scale, low magnification first. */
+/* What one step needs, all but its pixels, which come as a stream of chunks. Bag-major; inside a bag by scale, low
+ * magnification first. Small, and shared: every owner frees it once. */
 typedef struct sw_batch {
     int64_t n_bags, bag_patches; /* every bag has bag_patches patches */
+    int64_t chunk_patches;       /* patches of a chunk; the last one has the rest */
+    int64_t step;                /* of the epoch */
     int px;
-    float *images;   /* [n_bags * bag_patches, 3, px, px] normalised, 64-byte aligned */
-    int32_t *label;  /* [n_bags] class index */
-    int64_t *bag;    /* [n_bags] index into dataset->bag */
-    sw_pick *pick;   /* [n_bags * bag_patches] what was drawn */
-    sw_crop *crop;   /* [n_bags * bag_patches] how it was cut and mirrored */
-    sw_batch_timing timing;
-    int64_t waited_ns; /* sw_loader_next had to wait so long: the loader was the limit */
+    int32_t *label;    /* [n_bags] class index */
+    int64_t *bag;      /* [n_bags] index into dataset->bag */
+    sw_pick *pick;     /* [n_bags * bag_patches] what was drawn */
+    sw_crop *crop;     /* [n_bags * bag_patches] how it is cut and mirrored */
+    int *scale_index;  /* [n_bags * bag_patches] the pick's scale among those of its slide */
+    int *source_px;    /* [n_bags * bag_patches] side of the patch in the store */
+    int owners;
 } sw_batch;
 void sw_batch_free(sw_batch *batch); /* NULL is fine */
 /* Hash of bags, picks, crops and flips. */
 uint64_t sw_batch_digest(const sw_batch *batch);
+int64_t sw_batch_chunks(const sw_batch *batch); /* of n_bags * bag_patches patches */
 /* Which part of loading took longest: "reading", "decoding" or "augmenting". */
 const char *sw_batch_timing_limit(const sw_batch_timing *timing);
 
@@ -93,9 +97,21 @@ typedef struct sw_loader_options {
     int64_t batch_bags;
     bool drop_last;
     uint64_t seed;
-    int ahead; /* batches prepared ahead, >= 1 */
+    int64_t chunk_patches; /* patches per chunk of pixels, >= 1 */
+    int ahead;             /* chunks prepared ahead, >= 1, also of the next steps */
+    bool once;             /* every chunk of a step is asked for once; false: twice, where a step has several */
+    int64_t keep_bytes;    /* of pixels that may wait for the second pass instead of being decoded again; 0: none */
 } sw_loader_options;
+/* chunk_patches is train.chunk_patches; keep_bytes is 0. */
 sw_loader_options sw_loader_options_of(const sw_config *config);
+
+/* Pixels of patches [first, first + count) of a step. */
+typedef struct sw_pixel_chunk {
+    int64_t first, count;
+    int px;
+    float *images; /* [count, 3, px, px] normalised, 64-byte aligned */
+    sw_batch_timing timing;
+} sw_pixel_chunk;
 
 /* Borrows store, dataset and pool until sw_loader_free; copies scales and options. `split`: which bags. Without padding, a
  * bag that is short of patches is SW_E_INVALID when batch_bags > 1 (all bags of a step have the same size); with
@@ -106,10 +122,27 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
 void sw_loader_free(sw_loader *loader);
 int64_t sw_loader_steps(const sw_loader *loader); /* per epoch */
 int64_t sw_loader_bags(const sw_loader *loader);
+/* Bytes of pixels that are in memory at most: ahead + 1 chunks and those that are kept. */
+int64_t sw_loader_bytes(const sw_loader *loader);
 /* Begins epoch `epoch` (0-based) at step `first_step` (resuming); what was prefetched before is dropped. */
 sw_status sw_loader_begin(sw_loader *loader, uint32_t epoch, int64_t first_step, sw_error *err) SW_MUST_CHECK;
-/* The next batch, owned by the caller; *batch NULL at the end of the epoch. */
+/* The next step, owned by the caller; *batch NULL at the end of the epoch. Chunks of the step before that were not asked
+ * for are skipped. */
 sw_status sw_loader_next(sw_loader *loader, sw_batch **batch, sw_error *err) SW_MUST_CHECK;
+/* Chunk `chunk` of that step. They must be asked for in the order 0, 1, … and then, without `once` and if there are
+ * several, 0, 1, … once more; anything else is SW_E_INTERNAL. Borrowed until the next call for this loader, or until
+ * sw_loader_done gives its memory back to the decoders earlier (for those who have copied it). A damaged patch is the error
+ * of its chunk. */
+sw_status sw_loader_chunk(sw_loader *loader, int64_t chunk, const sw_pixel_chunk **out, sw_error *err) SW_MUST_CHECK;
+void sw_loader_done(sw_loader *loader);
+
+/* Since sw_loader_begin. */
+typedef struct sw_loader_count {
+    sw_batch_timing timing; /* of the chunks handed out */
+    int64_t waited_ns;      /* sw_loader_next and sw_loader_chunk had to wait so long: the loader was the limit */
+    int64_t decoded;        /* patches decoded for the chunks handed out */
+} sw_loader_count;
+sw_loader_count sw_loader_counted(const sw_loader *loader);
 
 /* --- evaluation: all patches of a source in chunks, whole patch resized to crop_px */
 

@@ -41,4 +41,18 @@ typedef struct sw_augment_step {
 } sw_augment_step;
 sw_status sw_augment_draw(const sw_augment_step *step, sw_crop *crop, sw_error *err) SW_MUST_CHECK;
 
+/* What the steps of an epoch are drawn from. */
+typedef struct sw_draw {
+    const sw_store *store;
+    const sw_dataset *dataset;
+    const sw_bag_scales *scales;
+    const sw_loader_options *options;
+    const int64_t *order; /* [n_bags] index into the dataset, in this epoch's order */
+    int64_t n_bags;
+    uint32_t epoch;
+} sw_draw;
+/* One step, with one owner. The same whoever draws it and whenever. */
+sw_status sw_batch_draw(const sw_draw *draw, int64_t step, sw_batch **out, sw_error *err) SW_MUST_CHECK;
+sw_batch *sw_batch_share(sw_batch *batch); /* one more owner; from any thread */
+
 #endif

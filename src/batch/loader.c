@@ -1,225 +1,267 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training batches: which bags and patches a step has, how they are cut, and their pixels, prepared ahead. */
+/* Training batches: what each step has, and its pixels as a stream of chunks that runs ahead over the ends of steps.
+ *
+ * The stream is one row of items for the prefetch: per step the chunks of the first pass and, when a step has several,
+ * those of the second pass that were not kept. Every step has as many items as the largest one could have; those that a
+ * shorter step lacks are empty and skipped, so that an item's number alone says what it is. */
+#include <pthread.h>
 #include <string.h>
 
-#include "base/fs.h"
 #include "base/mem.h"
 #include "batch/batch.h"
 #include "batch/load.h"
 
+typedef struct item {
+    sw_pixel_chunk chunk;
+    sw_batch *batch; /* NULL: empty */
+} item;
+
 struct sw_loader {
-    const sw_store *store;
-    const sw_dataset *dataset;
+    sw_draw draw;
     sw_bag_scales scales;
     sw_loader_options options;
     sw_pixel_rule rule;
     sw_pool *pool;
     int64_t *bag;   /* [n_bags] index into the dataset, in its order */
     int64_t *order; /* [n_bags] the same in this epoch's order */
-    int64_t n_bags, steps;
-    uint32_t epoch;
-    int64_t first_step;
+    int64_t steps, first_step;
+    int64_t most_chunks; /* of a step */
+    int64_t keep;        /* the first `keep` chunks of a step wait for its second pass */
+    int64_t step_items;
+    size_t buffer_bytes;
     sw_prefetch *prefetch; /* NULL: no epoch is begun */
-};
 
-enum { LARGE_BATCH = 256 << 20 }; /* bytes; of larger ones a single batch is prepared ahead */
+    pthread_mutex_t lock;  /* of what follows, up to the blank line */
+    sw_batch **plan;       /* [plans] steps in work: step s in slot s % plans */
+    int64_t plans;
+    float **idle;          /* [buffers] pixel memory that waits for its next use; n_idle are there */
+    int64_t buffers, n_idle;
+    int64_t items_left;    /* not yet begun: without any, no memory needs to wait */
+
+    int64_t next_step;     /* what sw_loader_next hands out next */
+    sw_batch *now;         /* the step it handed out last */
+    int64_t asked;         /* chunks of it that were asked for */
+    item *held;            /* the one handed out last, lent to the caller */
+    item **kept;           /* [keep] of the first pass */
+    sw_loader_count count;
+};
 
 sw_loader_options sw_loader_options_of(const sw_config *config)
 {
-    double px = (double)config->augment.crop_px;
-    double bytes = (double)config->train.batch_bags * (double)config->bag.patches * px * px * 3 * sizeof(float);
     return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order,
                                .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
                                .drop_last = config->train.drop_last, .seed = (uint64_t)config->run.seed,
-                               .ahead = bytes > LARGE_BATCH ? 1 : 2};
+                               .chunk_patches = config->train.chunk_patches, .ahead = 2, .once = config->encoder.frozen};
 }
 
-void sw_batch_free(sw_batch *batch)
+/* ---- memory of pixels: used again, because fresh pages cost as much as a third of the decoding */
+
+static float *buffer_take(sw_loader *l)
 {
-    if (!batch) return;
-    sw_free(batch->images);
-    sw_free(batch->label);
-    sw_free(batch->bag);
-    sw_free(batch->pick);
-    sw_free(batch->crop);
-    sw_free(batch);
+    float *buffer = NULL;
+    pthread_mutex_lock(&l->lock);
+    if (l->n_idle > 0) buffer = l->idle[--l->n_idle];
+    pthread_mutex_unlock(&l->lock);
+    return buffer ? buffer : sw_aligned_alloc(64, l->buffer_bytes);
 }
 
-static void batch_free_ptr(sw_batch **batch)
+static void buffer_give(sw_loader *l, float *buffer)
 {
-    sw_batch_free(*batch);
+    if (!buffer) return;
+    pthread_mutex_lock(&l->lock);
+    bool wanted = l->items_left > 0 && l->n_idle < l->buffers;
+    if (wanted) l->idle[l->n_idle++] = buffer;
+    pthread_mutex_unlock(&l->lock);
+    if (!wanted) sw_free(buffer);
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value)
+static void buffers_free(sw_loader *l)
 {
-    return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 29);
+    for (; l->n_idle > 0; l->n_idle--) sw_free(l->idle[l->n_idle - 1]);
 }
 
-static uint64_t mix_real(uint64_t hash, double value)
+/* ---- one chunk */
+
+static void item_free(sw_loader *l, item *it)
 {
-    return mix(hash, sw_hash64(&value, sizeof(value)));
+    if (!it) return;
+    buffer_give(l, it->chunk.images);
+    sw_batch_free(it->batch);
+    sw_free(it);
 }
 
-uint64_t sw_batch_digest(const sw_batch *b)
+static void discard(void *ctx, void *it)
 {
-    uint64_t hash = mix((uint64_t)b->n_bags, (uint64_t)b->bag_patches);
-    for (int64_t i = 0; i < b->n_bags; i++) hash = mix(mix(hash, (uint64_t)b->bag[i]), (uint64_t)b->label[i]);
-    for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
-        const sw_crop *c = &b->crop[i];
-        hash = mix(mix(hash, (uint64_t)b->pick[i].scale), (uint64_t)b->pick[i].patch);
-        hash = mix_real(mix_real(mix_real(mix_real(hash, c->x), c->y), c->width), c->height);
-        hash = mix(hash, (uint64_t)c->flip_x * 2 + (uint64_t)c->flip_y);
+    item_free(ctx, it);
+}
+
+/* The step's plan, drawn by whoever asks first; one more owner. */
+static sw_status plan_of(sw_loader *l, int64_t step, sw_batch **out, sw_error *err)
+{
+    pthread_mutex_lock(&l->lock);
+    sw_batch **slot = &l->plan[step % l->plans];
+    sw_status status = SW_OK;
+    if (!*slot || (*slot)->step != step) {
+        sw_batch_free(*slot);
+        *slot = NULL;
+        status = sw_batch_draw(&l->draw, step, slot, err);
     }
-    return hash;
+    if (status == SW_OK) *out = sw_batch_share(*slot);
+    pthread_mutex_unlock(&l->lock);
+    return status;
 }
-
-/* ---- one batch */
 
 typedef struct making {
     const sw_loader *loader;
-    sw_batch *batch;
-    int *scale_index; /* [n_patches] into the slide's scales */
-    int *source_px;   /* [n_patches] */
+    item *item;
 } making;
-
-static void making_free(making *m)
-{
-    sw_free(m->scale_index);
-    sw_free(m->source_px);
-}
-
-static sw_status batch_new(const sw_loader *l, int64_t n_bags, sw_batch **out, sw_error *err)
-{
-    SW_CLEANUP(batch_free_ptr) sw_batch *b = sw_calloc(1, sizeof(*b));
-    if (!b) return sw_nomem(err);
-    size_t n = (size_t)(n_bags * l->scales.plan.total);
-    b->n_bags = n_bags;
-    b->bag_patches = l->scales.plan.total;
-    b->px = l->options.augment.crop_px;
-    b->label = sw_calloc((size_t)n_bags, sizeof(*b->label));
-    b->bag = sw_calloc((size_t)n_bags, sizeof(*b->bag));
-    b->pick = sw_calloc(n, sizeof(*b->pick));
-    b->crop = sw_calloc(n, sizeof(*b->crop));
-    if (!b->label || !b->bag || !b->pick || !b->crop) return sw_nomem(err);
-    *out = SW_STEAL(b);
-    return SW_OK;
-}
-
-static sw_status draw_bag(const sw_loader *l, sw_batch *b, int64_t i, sw_error *err)
-{
-    const sw_bag *bag = &l->dataset->bag[b->bag[i]];
-    int64_t count[SW_CONFIG_MAX_SCALES], n = 0, wanted = l->scales.plan.total;
-    for (int s = 0; s < l->scales.n; s++) {
-        int at = sw_store_scale_find(l->store, bag->store_slide, l->scales.mpp_um[s]);
-        count[s] = at < 0 ? 0 : sw_store_scale_get(l->store, bag->store_slide, at)->n_patches;
-    }
-    sw_status status = sw_sample_bag(&l->scales.plan, count, l->options.pad, l->options.seed, l->epoch,
-                                     (uint32_t)b->bag[i], b->pick + i * wanted, &n, err);
-    if (status != SW_OK) return sw_error_prefix(err, "slide %s", bag->slide_id);
-    if (n == wanted) return SW_OK;
-    if (l->options.batch_bags > 1) {
-        return sw_error_set(err, SW_E_INVALID, "slide %s has %lld of the %lld patches that a bag asks for; set bag.pad to true, or train.batch_bags to 1",
-                            bag->slide_id, (long long)n, (long long)wanted);
-    }
-    b->bag_patches = n; /* the only bag */
-    return SW_OK;
-}
-
-/* Where every pick lies. */
-static sw_status locate(making *m, sw_error *err)
-{
-    const sw_loader *l = m->loader;
-    const sw_batch *b = m->batch;
-    size_t n = (size_t)(b->n_bags * b->bag_patches);
-    m->scale_index = sw_calloc(n, sizeof(*m->scale_index));
-    m->source_px = sw_calloc(n, sizeof(*m->source_px));
-    if (!m->scale_index || !m->source_px) return sw_nomem(err);
-    for (size_t i = 0; i < n; i++) {
-        int64_t slide = l->dataset->bag[b->bag[i / (size_t)b->bag_patches]].store_slide;
-        m->scale_index[i] = sw_store_scale_find(l->store, slide, l->scales.mpp_um[b->pick[i].scale]);
-        m->source_px[i] = sw_store_scale_get(l->store, slide, m->scale_index[i])->patch_px;
-    }
-    return SW_OK;
-}
 
 static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
 {
     making *m = ctx;
-    sw_batch *b = m->batch;
+    sw_pixel_chunk *c = &m->item->chunk;
+    const sw_batch *b = m->item->batch;
     const sw_loader *l = m->loader;
-    int px = m->source_px[i];
-    int64_t slide = l->dataset->bag[b->bag[i / b->bag_patches]].store_slide;
+    int64_t at = c->first + i;
+    int px = b->source_px[at];
+    int64_t slide = l->draw.dataset->bag[b->bag[at / b->bag_patches]].store_slide;
     sw_timer timer = sw_timer_start();
     SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)px * (size_t)px);
     if (!rgb) return sw_nomem(err);
-    SW_TRY(sw_store_decode(l->store, slide, m->scale_index[i], b->pick[i].patch, px, rgb, &timer, err));
-    SW_TRY(sw_pixels_to_planes(&l->rule, rgb, px, &b->crop[i], b->px, b->images + i * 3 * b->px * b->px, err));
+    SW_TRY(sw_store_decode(l->draw.store, slide, b->scale_index[at], b->pick[at].patch, px, rgb, &timer, err));
+    SW_TRY(sw_pixels_to_planes(&l->rule, rgb, px, &b->crop[at], c->px, c->images + i * 3 * c->px * c->px, err));
     sw_timer_lap(&timer, &timer.augment_ns);
-    sw_timer_add(&b->timing, &timer);
+    sw_timer_add(&c->timing, &timer);
     return SW_OK;
 }
 
-static sw_status produce(void *ctx, int64_t index, void **item, sw_error *err)
+/* Fills `it` with chunk `chunk` of a step; leaves it empty where the step has no such chunk, or needs no second pass. */
+static sw_status fill(sw_loader *l, int64_t step, int64_t chunk, bool second, item *it, sw_error *err)
 {
-    const sw_loader *l = ctx;
-    int64_t step = l->first_step + index, first = step * l->options.batch_bags, n_bags = l->n_bags - first;
-    if (n_bags > l->options.batch_bags) n_bags = l->options.batch_bags;
-    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
-    SW_TRY(batch_new(l, n_bags, &b, err));
-    for (int64_t i = 0; i < n_bags; i++) {
-        b->bag[i] = l->order[first + i];
-        b->label[i] = l->dataset->bag[b->bag[i]].label;
-        SW_TRY(draw_bag(l, b, i, err));
+    SW_TRY(plan_of(l, step, &it->batch, err));
+    const sw_batch *b = it->batch;
+    int64_t chunks = sw_batch_chunks(b), n = b->n_bags * b->bag_patches;
+    if (chunk >= chunks || (second && chunks == 1)) {
+        sw_batch_free(it->batch);
+        it->batch = NULL;
+        return SW_OK;
     }
-    SW_CLEANUP(making_free) making m = {.loader = l, .batch = b};
-    SW_TRY(locate(&m, err));
-    sw_augment_step draw = {.augment = &l->options.augment, .seed = l->options.seed, .epoch = l->epoch,
-                            .step = (uint32_t)step, .n_bags = n_bags, .bag_patches = b->bag_patches, .bag = b->bag,
-                            .source_px = m.source_px};
-    SW_TRY(sw_augment_draw(&draw, b->crop, err));
-    int64_t n = n_bags * b->bag_patches;
-    b->images = sw_aligned_alloc(64, (size_t)n * 3 * (size_t)b->px * (size_t)b->px * sizeof(float));
-    if (!b->images) return sw_nomem(err);
-    SW_TRY(sw_pool_for(l->pool, n, load_patch, &m, err));
-    *item = SW_STEAL(b);
-    return SW_OK;
+    sw_pixel_chunk *c = &it->chunk;
+    *c = (sw_pixel_chunk){.first = chunk * b->chunk_patches, .px = b->px};
+    c->count = n - c->first < b->chunk_patches ? n - c->first : b->chunk_patches;
+    c->images = buffer_take(l);
+    if (!c->images) return sw_nomem(err);
+    making m = {l, it};
+    return sw_pool_for(l->pool, c->count, load_patch, &m, err);
 }
 
-static void discard(void *ctx, void *item)
+static sw_status produce(void *ctx, int64_t index, void **out, sw_error *err)
 {
-    (void)ctx;
-    sw_batch_free(item);
+    sw_loader *l = ctx;
+    int64_t step = l->first_step + index / l->step_items, at = index % l->step_items;
+    bool second = at >= l->most_chunks;
+    pthread_mutex_lock(&l->lock);
+    l->items_left--;
+    pthread_mutex_unlock(&l->lock);
+    item *it = sw_calloc(1, sizeof(*it));
+    if (!it) return sw_nomem(err);
+    sw_status status = fill(l, step, second ? l->keep + at - l->most_chunks : at, second, it, err);
+    if (status == SW_OK) *out = it;
+    else item_free(l, it);
+    return status;
 }
 
 /* ---- the loader */
 
-sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_split split, const sw_bag_scales *scales,
-                        const sw_loader_options *options, sw_pool *pool, sw_loader **out, sw_error *err)
+static sw_status check(const sw_dataset *dataset, sw_split split, const sw_loader_options *o, sw_error *err)
 {
     if (dataset->bags[split] == 0) {
         return sw_error_set(err, SW_E_INVALID, "%s: the split '%s' has no slide", dataset->labels_path, sw_split_name(split));
     }
-    if (options->batch_bags < 1 || options->ahead < 1 || options->augment.crop_px < 1) {
-        return sw_error_set(err, SW_E_INVALID, "a loader needs at least 1 bag per step, 1 batch ahead and 1 pixel, not %lld, %d and %d",
-                            (long long)options->batch_bags, options->ahead, options->augment.crop_px);
+    if (o->batch_bags < 1 || o->ahead < 1 || o->augment.crop_px < 1 || o->chunk_patches < 1 || o->keep_bytes < 0) {
+        return sw_error_set(err, SW_E_INVALID, "a loader needs at least 1 bag per step, 1 patch per chunk, 1 chunk ahead and 1 pixel, "
+                                               "not %lld, %lld, %d and %d", (long long)o->batch_bags,
+                            (long long)o->chunk_patches, o->ahead, o->augment.crop_px);
     }
-    SW_AUTOFREE sw_loader *l = sw_calloc(1, sizeof(*l));
-    SW_AUTOFREE int64_t *bag = NULL;
-    SW_AUTOFREE int64_t *order = sw_calloc((size_t)dataset->bags[split], sizeof(*order));
-    if (!l || !order) return sw_nomem(err);
-    SW_TRY(sw_dataset_select(dataset, split, &bag, err));
-    *l = (sw_loader){.store = store, .dataset = dataset, .scales = *scales, .options = *options, .pool = pool,
-                     .rule = sw_pixel_rule_of(options->channel_order), .bag = SW_STEAL(bag), .order = SW_STEAL(order),
-                     .n_bags = dataset->bags[split]};
-    l->steps = sw_sample_steps(l->n_bags, options->batch_bags, options->drop_last);
+    return SW_OK;
+}
+
+/* How many chunks there are and how many of them are kept. Those are the first ones of a step: the second pass begins with
+ * them, so they are given back earliest, and the decoders are at the next ones meanwhile. */
+static void measure(sw_loader *l)
+{
+    const sw_loader_options *o = &l->options;
+    int64_t bags = o->batch_bags < l->draw.n_bags ? o->batch_bags : l->draw.n_bags, n = bags * l->scales.plan.total;
+    int64_t patches = o->chunk_patches < n ? o->chunk_patches : n;
+    l->most_chunks = (n + o->chunk_patches - 1) / o->chunk_patches;
+    l->buffer_bytes = (size_t)patches * 3 * (size_t)o->augment.crop_px * (size_t)o->augment.crop_px * sizeof(float);
+    bool twice = l->most_chunks > 1 && !o->once;
+    if (twice) l->keep = o->keep_bytes / (int64_t)l->buffer_bytes;
+    if (l->keep > l->most_chunks) l->keep = l->most_chunks;
+    l->step_items = l->most_chunks + (twice ? l->most_chunks - l->keep : 0);
+    l->buffers = o->ahead + 1 + l->keep;
+    l->plans = o->ahead + 2; /* so many steps may have an item in work */
+}
+
+static void loader_free_ptr(sw_loader **loader)
+{
+    sw_loader_free(*loader);
+}
+
+sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_split split, const sw_bag_scales *scales,
+                        const sw_loader_options *options, sw_pool *pool, sw_loader **out, sw_error *err)
+{
+    SW_TRY(check(dataset, split, options, err));
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = sw_calloc(1, sizeof(*l));
+    if (!l) return sw_nomem(err);
+    pthread_mutex_init(&l->lock, NULL);
+    l->scales = *scales;
+    l->options = *options;
+    l->pool = pool;
+    l->rule = sw_pixel_rule_of(options->channel_order);
+    l->order = sw_calloc((size_t)dataset->bags[split], sizeof(*l->order));
+    if (!l->order) return sw_nomem(err);
+    SW_TRY(sw_dataset_select(dataset, split, &l->bag, err));
+    l->draw = (sw_draw){.store = store, .dataset = dataset, .scales = &l->scales, .options = &l->options,
+                        .order = l->order, .n_bags = dataset->bags[split]};
+    l->steps = sw_sample_steps(l->draw.n_bags, options->batch_bags, options->drop_last);
+    measure(l);
+    l->plan = sw_calloc((size_t)l->plans, sizeof(*l->plan));
+    l->idle = sw_calloc((size_t)l->buffers, sizeof(*l->idle));
+    l->kept = sw_calloc((size_t)l->keep + 1, sizeof(*l->kept));
+    if (!l->plan || !l->idle || !l->kept) return sw_nomem(err);
     *out = SW_STEAL(l);
     return SW_OK;
+}
+
+/* Drops what is lent, kept and prepared. */
+static void stop(sw_loader *l)
+{
+    sw_prefetch_free(l->prefetch);
+    l->prefetch = NULL;
+    item_free(l, l->held);
+    l->held = NULL;
+    for (int64_t i = 0; l->kept && i < l->keep; i++) {
+        item_free(l, l->kept[i]);
+        l->kept[i] = NULL;
+    }
+    sw_batch_free(l->now);
+    l->now = NULL;
+    for (int64_t i = 0; l->plan && i < l->plans; i++) {
+        sw_batch_free(l->plan[i]);
+        l->plan[i] = NULL;
+    }
 }
 
 void sw_loader_free(sw_loader *loader)
 {
     if (!loader) return;
-    sw_prefetch_free(loader->prefetch);
+    stop(loader);
+    buffers_free(loader);
+    pthread_mutex_destroy(&loader->lock);
+    sw_free(loader->plan);
+    sw_free(loader->idle);
+    sw_free(loader->kept);
     sw_free(loader->bag);
     sw_free(loader->order);
     sw_free(loader);
@@ -232,7 +274,17 @@ int64_t sw_loader_steps(const sw_loader *loader)
 
 int64_t sw_loader_bags(const sw_loader *loader)
 {
-    return loader->n_bags;
+    return loader->draw.n_bags;
+}
+
+int64_t sw_loader_bytes(const sw_loader *loader)
+{
+    return loader->buffers * (int64_t)loader->buffer_bytes;
+}
+
+sw_loader_count sw_loader_counted(const sw_loader *loader)
+{
+    return loader->count;
 }
 
 sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_error *err)
@@ -241,23 +293,87 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
         return sw_error_set(err, SW_E_INVALID, "an epoch of %lld steps cannot begin at step %lld", (long long)l->steps,
                             (long long)first_step);
     }
-    sw_prefetch_free(l->prefetch);
-    l->prefetch = NULL;
-    l->epoch = epoch;
-    l->first_step = first_step;
-    memcpy(l->order, l->bag, (size_t)l->n_bags * sizeof(*l->order));
-    sw_sample_order(l->options.seed, epoch, l->order, l->n_bags);
-    return sw_prefetch_new(l->pool, l->steps - first_step, l->options.ahead, produce, discard, l, &l->prefetch, err);
+    stop(l);
+    l->draw.epoch = epoch;
+    l->first_step = l->next_step = first_step;
+    l->count = (sw_loader_count){.decoded = 0};
+    memcpy(l->order, l->bag, (size_t)l->draw.n_bags * sizeof(*l->order));
+    sw_sample_order(l->options.seed, epoch, l->order, l->draw.n_bags);
+    l->items_left = (l->steps - first_step) * l->step_items;
+    return sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err);
 }
 
 sw_status sw_loader_next(sw_loader *l, sw_batch **batch, sw_error *err)
 {
-    void *item = NULL;
-    int64_t waited_ns = 0;
     *batch = NULL;
     if (!l->prefetch) return sw_error_set(err, SW_E_INTERNAL, "sw_loader_next before sw_loader_begin");
-    SW_TRY(sw_prefetch_next(l->prefetch, &item, &waited_ns, err));
-    *batch = item;
-    if (item) (*batch)->waited_ns = waited_ns;
+    sw_loader_done(l);
+    for (int64_t i = 0; i < l->keep; i++) { /* there are some where a step was left early */
+        item_free(l, l->kept[i]);
+        l->kept[i] = NULL;
+    }
+    sw_batch_free(l->now);
+    l->now = NULL;
+    if (l->next_step == l->steps) return SW_OK;
+    int64_t start = sw_now_ns();
+    SW_TRY(plan_of(l, l->next_step, &l->now, err));
+    l->count.waited_ns += sw_now_ns() - start;
+    l->next_step++;
+    l->asked = 0;
+    *batch = sw_batch_share(l->now);
     return SW_OK;
+}
+
+/* The stream's next chunk of this step; what was left over of earlier steps is skipped. */
+static sw_status take(sw_loader *l, item **out, sw_error *err)
+{
+    for (;;) {
+        void *next = NULL;
+        int64_t waited_ns = 0;
+        SW_TRY(sw_prefetch_next(l->prefetch, &next, &waited_ns, err));
+        l->count.waited_ns += waited_ns;
+        item *it = next;
+        if (!it) return sw_error_set(err, SW_E_INTERNAL, "the stream of pixels ended early");
+        if (it->batch && it->batch->step == l->now->step) {
+            *out = it;
+            return SW_OK;
+        }
+        item_free(l, it);
+    }
+}
+
+static void add_up(sw_loader_count *count, const sw_pixel_chunk *c)
+{
+    count->timing.read_ns += c->timing.read_ns;
+    count->timing.decode_ns += c->timing.decode_ns;
+    count->timing.augment_ns += c->timing.augment_ns;
+    count->decoded += c->count;
+}
+
+sw_status sw_loader_chunk(sw_loader *l, int64_t chunk, const sw_pixel_chunk **out, sw_error *err)
+{
+    *out = NULL;
+    sw_loader_done(l);
+    int64_t chunks = l->now ? sw_batch_chunks(l->now) : 0, total = chunks > 1 && !l->options.once ? 2 * chunks : chunks;
+    if (!l->now || l->asked == total || chunk != l->asked % chunks) {
+        return sw_error_set(err, SW_E_INTERNAL, "chunk %lld of a step was asked for out of order", (long long)chunk);
+    }
+    if (l->asked >= chunks && chunk < l->keep) {
+        l->held = SW_STEAL(l->kept[chunk]);
+    } else {
+        SW_TRY(take(l, &l->held, err));
+        add_up(&l->count, &l->held->chunk);
+    }
+    l->asked++;
+    *out = &l->held->chunk;
+    return SW_OK;
+}
+
+void sw_loader_done(sw_loader *l)
+{
+    item *it = SW_STEAL(l->held);
+    if (!it) return;
+    int64_t chunks = sw_batch_chunks(it->batch), chunk = it->chunk.first / it->batch->chunk_patches;
+    if (chunks > 1 && l->asked <= chunks && chunk < l->keep) l->kept[chunk] = it; /* the first pass */
+    else item_free(l, it);
 }

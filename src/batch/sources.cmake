@@ -1,5 +1,6 @@
 list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/batch/augment.c
+  ${CMAKE_SOURCE_DIR}/src/batch/draw.c
   ${CMAKE_SOURCE_DIR}/src/batch/eval_loader.c
   ${CMAKE_SOURCE_DIR}/src/batch/load.c
   ${CMAKE_SOURCE_DIR}/src/batch/loader.c

@@ -114,7 +114,7 @@ static sw_status run_chunks(sw_backend *be, const sw_replay *r, sw_tensor *loss,
 {
     SW_CLEANUP(features_drop) features f = {0};
     SW_CLEANUP(sw_tensor_release) sw_tensor grad = {0};
-    bool more = true;
+    bool more = !r->once;
     SW_TRY(encode_all(be, r, &f, err));
     SW_TRY(join(be, &f, err));
     SW_TRY(run_head(be, r, &f, loss, &grad, err));

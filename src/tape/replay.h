@@ -17,6 +17,7 @@ typedef struct sw_replay {
     /* Scalar loss from the features of all chunks [sum n_i, d]. Called once; what else the caller wants of
      * this pass (probabilities, attention) it takes from the variables here. */
     sw_var *(*head)(void *ctx, sw_tape *tape, sw_var *features);
+    bool once; /* the encoder has nothing to learn: no second pass */
 } sw_replay;
 
 /* ADDS the gradients into the slabs of the parameters that encode and head use. `loss` (may be NULL) gets

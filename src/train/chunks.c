@@ -53,11 +53,7 @@ static sw_status fit(sw_trainer *t, bool training, double budget, int64_t *chunk
     SW_TRY(sw_memory_measure(t->model, (int)t->config.augment.crop_px, training, &cost, err));
     load.other = besides(t, &cost);
     load.patches = training ? t->config.train.batch_bags * t->scales.plan.total : largest_slide(t);
-    if (training) {
-        sw_loader_options lo = sw_loader_options_of(&t->config);
-        load.waiting = 0;
-        load.other += (double)(lo.ahead + 1) * (double)load.patches * 3.0 * cost.px * cost.px * sizeof(float);
-    }
+    if (training) load.waiting = sw_loader_options_of(&t->config).ahead + 1;
     if (*chunk == 0) SW_TRY(sw_memory_pick(&cost, &load, budget, training ? 0 : EVAL_CHUNK, "run.memory", chunk, err));
     double total = sw_memory_total(&cost, &load, *chunk);
     if (total > t->memory_estimate) t->memory_estimate = total;

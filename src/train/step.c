@@ -20,17 +20,13 @@ static sw_nn_mode mode_of(const step *s, bool is_replay)
     return mode;
 }
 
-/* Patches [chunk * chunk_patches, ...) of the batch through the encoder. */
+/* One chunk through the encoder. */
 static sw_var *encode(void *ctx, sw_tape *tape, int64_t chunk, bool is_replay)
 {
     const step *s = ctx;
     sw_error err;
     sw_tensor images = {0};
-    int64_t first = chunk * s->options->chunk_patches, count = s->n_patches - first, px = s->batch->px;
-    if (count > s->options->chunk_patches) count = s->options->chunk_patches;
-    const float *pixels = s->batch->images + first * 3 * px * px;
-    if (sw_tensor_from(&s->be->device, SW_F32, SW_SHAPE(count, 3, px, px), pixels, &images, &err) != SW_OK)
-        sw_tape_fail(tape, err.code, "%s", err.message);
+    if (s->options->pixels(s->options->ctx, chunk, &images, &err) != SW_OK) sw_tape_fail(tape, err.code, "%s", err.message);
     sw_nn_mode mode = mode_of(s, is_replay);
     sw_var *features = sw_model_encode(s->model, tape, sw_tape_constant(tape, &images), &mode);
     sw_tensor_release(&images);
@@ -59,7 +55,8 @@ sw_status sw_train_step(sw_model *model, const sw_batch *batch, const sw_step_op
 {
     step s = {model, batch, options, sw_model_backend(model), batch->n_bags * batch->bag_patches};
     int64_t chunks = (s.n_patches + options->chunk_patches - 1) / options->chunk_patches;
-    sw_replay replay = {.ctx = &s, .chunks = chunks, .encode = encode, .head = head};
+    bool frozen = sw_model_get_options(model)->frozen;
+    sw_replay replay = {.ctx = &s, .chunks = chunks, .once = frozen, .encode = encode, .head = head};
     sw_tensor value = {0};
     SW_TRY(sw_replay_run(s.be, &replay, &value, err));
     sw_status status = sw_tensor_download_f64(&value, loss, err);

@@ -12,6 +12,11 @@ typedef struct sw_step_options {
     int64_t chunk_patches; /* patches encoded at a time; a step with more is replayed chunk by chunk */
     uint64_t seed;         /* of dropout */
     uint32_t step;         /* global step: the dropout counter */
+    /* The pixels of chunk `chunk`, normalised: [count, 3, px, px] of the batch's patches chunk_patches * chunk and on, on the
+     * model's device, owned by the caller. Asked for in the order 0, 1, … and, if there are several chunks and the encoder
+     * learns, 0, 1, … once more. */
+    sw_status (*pixels)(void *ctx, int64_t chunk, sw_tensor *out, sw_error *err);
+    void *ctx;
 } sw_step_options;
 
 /* ADDS the gradient of the mean loss over the batch's bags to the slab of `model`; running statistics move once

@@ -19,7 +19,7 @@ typedef struct loop {
     sw_trainer *t;
     int64_t steps_now;   /* steps of this call */
     int64_t patches;     /* of the epoch, in this call */
-    int64_t waited_ns, begun_ns;
+    int64_t begun_ns;
     bool cancelled;
 } loop;
 
@@ -52,6 +52,16 @@ static bool ends_window(const sw_trainer *t, int64_t done)
     return done % t->config.train.accumulate == 0 || done == sw_loader_steps(t->loader);
 }
 
+static sw_status pixels(void *ctx, int64_t chunk, sw_tensor *out, sw_error *err)
+{
+    const sw_trainer *t = ctx;
+    const sw_pixel_chunk *c = NULL;
+    SW_TRY(sw_loader_chunk(t->loader, chunk, &c, err));
+    sw_status status = sw_tensor_from(&t->be->device, SW_F32, SW_SHAPE(c->count, 3, c->px, c->px), c->images, out, err);
+    sw_loader_done(t->loader);
+    return status;
+}
+
 static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
 {
     sw_trainer *t = l->t;
@@ -59,7 +69,9 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
     sw_step_options so = {.task = t->task,
                           .chunk_patches = t->config.train.chunk_patches,
                           .seed = (uint64_t)t->config.run.seed,
-                          .step = (uint32_t)t->state.steps};
+                          .step = (uint32_t)t->state.steps,
+                          .pixels = pixels,
+                          .ctx = t};
     SW_TRY(sw_train_step(t->model, batch, &so, &loss, err));
     if (!isfinite(loss))
         return sw_error_set(err, SW_E_INVALID, "the loss is not finite at step %lld; lower train.lr (now %g)",
@@ -72,16 +84,16 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
     t->state.steps++;
     l->steps_now++;
     l->patches += batch->n_bags * batch->bag_patches;
-    l->waited_ns += batch->waited_ns;
     return SW_OK;
 }
 
-static void show(const loop *l, sw_meter *meter, const sw_batch *batch)
+static void show(const loop *l, sw_meter *meter)
 {
     char detail[64];
     const sw_train_state *s = &l->t->state;
     int64_t elapsed = sw_now_ns() - l->begun_ns;
-    const char *limit = l->waited_ns > elapsed / 4 ? sw_batch_timing_limit(&batch->timing) : "computing";
+    sw_loader_count count = sw_loader_counted(l->t->loader);
+    const char *limit = count.waited_ns > elapsed / 4 ? sw_batch_timing_limit(&count.timing) : "computing";
     snprintf(detail, sizeof detail, "loss %.4f", s->loss_sum / (double)s->epoch_step);
     sw_meter_tick(meter, s->epoch_step, (double)l->patches, limit, detail);
 }
@@ -113,7 +125,7 @@ static sw_status run_steps(loop *l, sw_error *err)
         if (!batch) return sw_error_set(err, SW_E_INTERNAL, "the loader ended %lld steps early",
                                         (long long)(steps - t->state.epoch_step));
         sw_status status = step(l, batch, err);
-        if (status == SW_OK) show(l, &meter, batch);
+        if (status == SW_OK) show(l, &meter);
         sw_batch_free(batch);
         SW_TRY(status);
         if (must_stop(l) && ends_window(t, t->state.epoch_step)) {
@@ -244,7 +256,7 @@ static sw_status run_epochs(loop *l, sw_error *err)
 {
     sw_trainer *t = l->t;
     while (t->state.epoch < t->config.train.epochs && !t->state.stopped_early && !l->cancelled) {
-        l->patches = l->waited_ns = 0;
+        l->patches = 0;
         l->begun_ns = sw_now_ns();
         SW_TRY(run_steps(l, err));
         bool whole = t->state.epoch_step == sw_loader_steps(t->loader);

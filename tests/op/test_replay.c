@@ -123,7 +123,7 @@ static sw_status run(const char *backend, sw_dtype dtype, bool chunked, bool fro
     SW_CLEANUP(bag_free) bag b = {.frozen = frozen};
     SW_CLEANUP(sw_tensor_release) sw_tensor loss = {0};
     SW_TRY(bag_new(backend, dtype, &b, err));
-    const sw_replay r = {&b, chunked ? CHUNKS : 1, chunked ? encode : encode_whole, head};
+    const sw_replay r = {&b, chunked ? CHUNKS : 1, chunked ? encode : encode_whole, head, frozen};
     SW_TRY(sw_replay_run(b.be, &r, &loss, err));
     SW_TRY(sw_tensor_download_f64(&loss, &o->loss, err));
     o->n_grads = sw_tensor_count(sw_slab_grads(b.slab));
@@ -134,7 +134,7 @@ static sw_status run(const char *backend, sw_dtype dtype, bool chunked, bool fro
     SW_TRY(sw_tensor_download_f64(sw_slab_grads(b.slab), o->grads, err));
     SW_TRY(sw_tensor_download_f64(sw_slab_buffers(b.slab), o->buffers, err));
     /* Every chunk once, and once more unless one tape holds all or the encoder wants no gradient. */
-    int again = !chunked ? 0 : frozen ? 1 : CHUNKS;
+    int again = !chunked || frozen ? 0 : CHUNKS;
     if (b.encoded == CHUNKS + again && b.replayed == again) return SW_OK;
     return sw_error_set(err, SW_E_INTERNAL, "%d encodings, %d of them replays", b.encoded, b.replayed);
 }
@@ -181,7 +181,7 @@ TEST(replay_reports_failures)
     SW_CLEANUP(bag_free) bag b = {.bad_head = true};
     sw_error err = {0};
     CHECK_OK(bag_new("ref", SW_F32, &b, &err));
-    sw_replay r = {&b, CHUNKS, encode, head};
+    sw_replay r = {&b, CHUNKS, encode, head, false};
     CHECK_INT(sw_replay_run(b.be, &r, NULL, &err), SW_E_CANCELLED);
     CHECK_STR(err.message, "the head does not want to");
     r.chunks = 0;

@@ -110,6 +110,7 @@ static sw_status fixture_new(fixture *f, const char *name, int threads, const ch
     f->config.bag.patches = 16;
     f->config.augment.crop_px = CROP;
     f->config.train.batch_bags = 2;
+    f->config.train.chunk_patches = 128;
     snprintf(buffer, sizeof(buffer), "%s", sets);
     for (char *s = strtok_r(buffer, "|", &save); s; s = strtok_r(NULL, "|", &save)) SW_TRY(sw_config_set(&f->config, s, &err));
     sw_dataset_slides slides = {.store = f->store};
@@ -156,6 +157,29 @@ static size_t batch_floats(const sw_batch *b)
     return (size_t)(b->n_bags * b->bag_patches * 3 * b->px * b->px);
 }
 
+/* All pixels of a step, owned by the caller; with `again` chunk by chunk twice, and both must be the same. */
+static sw_status take_pixels(sw_loader *l, const sw_batch *b, bool again, float **out)
+{
+    int64_t chunks = sw_batch_chunks(b), patch = 3 * b->px * b->px;
+    SW_AUTOFREE float *all = sw_malloc(batch_floats(b) * sizeof(*all));
+    for (int64_t i = 0; i < (again && chunks > 1 ? 2 : 1) * chunks; i++) {
+        const sw_pixel_chunk *c = NULL;
+        SW_TRY(sw_loader_chunk(l, i % chunks, &c, &err));
+        bool fits = c->first == i % chunks * b->chunk_patches && c->px == b->px &&
+                    c->count == (i % chunks < chunks - 1 ? b->chunk_patches : b->n_bags * b->bag_patches - c->first);
+        if (!fits || (uintptr_t)c->images % 64 != 0)
+            return sw_error_set(&err, SW_E_INTERNAL, "chunk %lld: patches %lld + %lld", (long long)(i % chunks),
+                                (long long)c->first, (long long)c->count);
+        size_t bytes = (size_t)(c->count * patch) * sizeof(*all);
+        if (i < chunks) memcpy(all + c->first * patch, c->images, bytes);
+        else if (memcmp(all + c->first * patch, c->images, bytes) != 0)
+            return sw_error_set(&err, SW_E_INTERNAL, "chunk %lld differs in the second pass", (long long)(i % chunks));
+        if (i % 2 == 0) sw_loader_done(l);
+    }
+    *out = SW_STEAL(all);
+    return SW_OK;
+}
+
 TEST(scales_of_a_run)
 {
     SW_CLEANUP(fixture_free) fixture f = {0};
@@ -199,8 +223,11 @@ TEST(a_batch_holds_what_was_drawn)
         SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
         CHECK_OK(sw_loader_next(l, &b, &err));
         CHECK(b && b->n_bags == 2 && b->bag_patches == 16 && b->px == CROP);
-        CHECK_INT((uintptr_t)b->images % 64, 0);
-        CHECK(b->timing.decode_ns > 0 && b->timing.augment_ns > 0);
+        SW_AUTOFREE float *images = NULL;
+        CHECK_OK(take_pixels(l, b, false, &images));
+        sw_loader_count counted = sw_loader_counted(l);
+        CHECK(counted.timing.decode_ns > 0 && counted.timing.augment_ns > 0);
+        CHECK_INT(counted.decoded, 32 * (step + 1));
         for (int64_t i = 0; i < 2 * 16; i++) {
             const sw_bag *bag = &f.dataset->bag[b->bag[i / 16]];
             int slide = bag->slide_id[1] - '0', scale = b->pick[i].scale == 0 ? 1 : 0;
@@ -213,7 +240,7 @@ TEST(a_batch_holds_what_was_drawn)
             sw_normalise(factor, offset);
             for (int c = 0; c < 3; c++) {
                 double sum = 0, truth = 0;
-                for (int k = 0; k < CROP * CROP; k++) sum += b->images[(i * 3 + c) * CROP * CROP + k];
+                for (int k = 0; k < CROP * CROP; k++) sum += images[(i * 3 + c) * CROP * CROP + k];
                 for (int k = 0; k < PX * PX; k++) truth += rgb[3 * k + c];
                 CHECK_NEAR(sum / (CROP * CROP), truth / (PX * PX) * factor[c] + offset[c], 0, 0.02);
             }
@@ -243,9 +270,12 @@ TEST(normalisation_and_channel_order)
     CHECK_OK(sw_loader_next(a, &rgb, &err));
     CHECK_OK(sw_loader_next(b, &bgr, &err));
     CHECK(sw_batch_digest(rgb) == sw_batch_digest(bgr));
+    SW_AUTOFREE float *rgb_images = NULL, *bgr_images = NULL;
+    CHECK_OK(take_pixels(a, rgb, false, &rgb_images));
+    CHECK_OK(take_pixels(b, bgr, false, &bgr_images));
     for (int k = 0; k < CROP * CROP; k++) { /* red's plane moved to the end, with blue's constants */
-        double red = (rgb->images[k] - offset[0]) / factor[0];
-        double swapped = (bgr->images[2 * CROP * CROP + k] - offset[2]) / factor[2];
+        double red = (rgb_images[k] - offset[0]) / factor[0];
+        double swapped = (bgr_images[2 * CROP * CROP + k] - offset[2]) / factor[2];
         CHECK_NEAR(swapped, red, 0, 1e-3);
     }
 }
@@ -253,17 +283,20 @@ TEST(normalisation_and_channel_order)
 /* All batches of an epoch: digest of what was drawn and hash of the pixels. */
 static sw_status epoch_hashes(int threads, const char *sets, uint32_t epoch, int64_t first, uint64_t *out, int *n)
 {
+    *n = 0;
     SW_CLEANUP(fixture_free) fixture f = {0};
     SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
     SW_TRY(fixture_new(&f, "store", threads, sets));
     SW_TRY(loader_of(&f, SW_SPLIT_TRAIN, &l));
     SW_TRY(sw_loader_begin(l, epoch, first, &err));
-    for (*n = 0;;) {
+    for (;;) {
         SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
         SW_TRY(sw_loader_next(l, &b, &err));
         if (!b) return SW_OK;
+        SW_AUTOFREE float *images = NULL;
+        SW_TRY(take_pixels(l, b, false, &images));
         out[(*n)++] = sw_batch_digest(b);
-        out[(*n)++] = sw_hash64(b->images, batch_floats(b) * sizeof(float));
+        out[(*n)++] = sw_hash64(images, batch_floats(b) * sizeof(float));
     }
 }
 
@@ -282,6 +315,116 @@ TEST(threads_epochs_and_resuming)
         CHECK(memcmp(one + 2, late, 2 * sizeof(one[0])) == 0);
         CHECK(one[0] != other[0] && one[1] != other[1] && one[0] != one[2]);
     }
+}
+
+/* An epoch's pixels in chunks of `chunk_patches`, both passes; `most` gets the bytes that the loader may hold. */
+static sw_status stream_hashes(const fixture *f, int64_t chunk_patches, int64_t keep_bytes, bool once, int ahead,
+                               uint64_t *out, int64_t *decoded, int64_t *most)
+{
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    sw_loader_options o = sw_loader_options_of(&f->config);
+    o.chunk_patches = chunk_patches;
+    o.keep_bytes = keep_bytes;
+    o.once = once;
+    o.ahead = ahead;
+    SW_TRY(sw_loader_new(f->store, f->dataset, SW_SPLIT_TRAIN, &f->scales, &o, f->pool, &l, &err));
+    SW_TRY(sw_loader_begin(l, 3, 0, &err));
+    *most = sw_loader_bytes(l);
+    for (int n = 0;;) {
+        SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        SW_AUTOFREE float *images = NULL;
+        SW_TRY(sw_loader_next(l, &b, &err));
+        *decoded = sw_loader_counted(l).decoded;
+        if (!b) return SW_OK;
+        SW_TRY(take_pixels(l, b, !once, &images));
+        out[n++] = sw_hash64(images, batch_floats(b) * sizeof(float));
+    }
+}
+
+TEST(chunks_are_the_steps_pixels)
+{
+    enum { PATCH = 3 * CROP * CROP * sizeof(float) };
+    static const struct { int64_t chunk, keep; bool once; int ahead; int64_t decoded, buffers; } row[] = {
+        {32, 0, false, 2, 64, 3 * 32},  {100, 0, false, 3, 64, 4 * 32}, {16, 0, false, 2, 128, 3 * 16},
+        {7, 0, false, 2, 128, 3 * 7},   {7, 0, true, 1, 64, 2 * 7},     {7, 15, false, 2, 100, 5 * 7},
+        {7, 34, false, 1, 72, 6 * 7},   {7, 35, false, 2, 64, 8 * 7},   {1, 3, false, 3, 122, 7},
+    };
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    CHECK_OK(fixture_new(&f, "store", 3, ""));
+    uint64_t whole[2] = {0}, hash[2] = {0};
+    int64_t decoded = 0, most = 0;
+    for (size_t r = 0; r < sizeof(row) / sizeof(row[0]); r++) {
+        int64_t before = sw_mem_live();
+        CHECK_OK(stream_hashes(&f, row[r].chunk, row[r].keep * PATCH, row[r].once, row[r].ahead, hash, &decoded, &most));
+        CHECK_INT(sw_mem_live(), before);
+        if (r == 0) memcpy(whole, hash, sizeof(whole));
+        CHECK(hash[0] == whole[0] && hash[1] == whole[1] && hash[0] != hash[1]);
+        CHECK_INT(decoded, row[r].decoded);
+        CHECK_INT(most, row[r].buffers * PATCH);
+    }
+}
+
+TEST(chunks_of_short_steps)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    /* steps of 3 and of 1 bags, of 5 and 2 chunks; then bags of 16, and one of 8 that is a single chunk */
+    CHECK_OK(fixture_new(&f, "store", 2, "train.batch_bags=3|train.drop_last=false|train.chunk_patches=10"));
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+    for (int step = 0; step < 2; step++) {
+        SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        SW_AUTOFREE float *images = NULL;
+        CHECK_OK(sw_loader_next(l, &b, &err));
+        CHECK_INT(sw_batch_chunks(b), step == 0 ? 5 : 2);
+        CHECK_OK(take_pixels(l, b, true, &images));
+    }
+    SW_CLEANUP(fixture_free) fixture g = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *shorter = NULL;
+    CHECK_OK(fixture_new(&g, "store", 2, "bag.pad=false|train.batch_bags=1|train.chunk_patches=10"));
+    CHECK_OK(loader_of(&g, SW_SPLIT_TEST, &shorter));
+    CHECK_OK(sw_loader_begin(shorter, 0, 0, &err));
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL, *end = NULL;
+    SW_AUTOFREE float *images = NULL;
+    CHECK_OK(sw_loader_next(shorter, &b, &err));
+    CHECK_INT(sw_batch_chunks(b), 1);
+    CHECK_OK(take_pixels(shorter, b, true, &images));
+    CHECK_INT(sw_loader_counted(shorter).decoded, 8);
+    CHECK_OK(sw_loader_next(shorter, &end, &err));
+    CHECK(!end);
+}
+
+TEST(steps_left_early_are_skipped)
+{
+    uint64_t hash[8];
+    int n = 0;
+    CHECK_OK(epoch_hashes(2, "train.chunk_patches=5", 3, 0, hash, &n));
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    CHECK_OK(fixture_new(&f, "store", 2, "train.chunk_patches=5"));
+    sw_loader_options o = sw_loader_options_of(&f.config);
+    o.keep_bytes = 2 * 5 * 3 * CROP * CROP * (int64_t)sizeof(float);
+    CHECK_OK(sw_loader_new(f.store, f.dataset, SW_SPLIT_TRAIN, &f.scales, &o, f.pool, &l, &err));
+    for (int taken = 0; taken < 12; taken += 4) { /* in the first pass, at its end, in the second */
+        SW_CLEANUP(batch_free_ptr) sw_batch *a = NULL, *b = NULL;
+        SW_AUTOFREE float *images = NULL;
+        const sw_pixel_chunk *c = NULL;
+        CHECK_OK(sw_loader_begin(l, 3, 0, &err));
+        CHECK_OK(sw_loader_next(l, &a, &err));
+        for (int i = 0; i < taken; i++) CHECK_OK(sw_loader_chunk(l, i % 7, &c, &err));
+        CHECK_OK(sw_loader_next(l, &b, &err));
+        CHECK_OK(take_pixels(l, b, true, &images));
+        CHECK(sw_hash64(images, batch_floats(b) * sizeof(float)) == hash[3]);
+        CHECK_INT(sw_loader_chunk(l, 0, &c, &err), SW_E_INTERNAL); /* all were handed out */
+        CHECK_STR(err.message, "chunk 0 of a step was asked for out of order");
+    }
+    SW_CLEANUP(batch_free_ptr) sw_batch *a = NULL;
+    const sw_pixel_chunk *c = NULL;
+    CHECK_OK(sw_loader_begin(l, 3, 0, &err));
+    CHECK_INT(sw_loader_chunk(l, 0, &c, &err), SW_E_INTERNAL);
+    CHECK_OK(sw_loader_next(l, &a, &err));
+    CHECK_INT(sw_loader_chunk(l, 1, &c, &err), SW_E_INTERNAL);
+    CHECK(!c);
 }
 
 /* Boxes of many patches; `bags` [n_bags] all zero but for their own number. */
@@ -482,7 +625,9 @@ TEST(a_damaged_patch_is_named)
     sw_status status = SW_OK;
     for (int step = 0; step < 2 && status == SW_OK; step++) {
         SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+        SW_AUTOFREE float *images = NULL;
         status = sw_loader_next(l, &b, &err);
+        if (status == SW_OK) status = take_pixels(l, b, false, &images);
     }
     CHECK_INT(status, SW_E_FORMAT);
     err.message[strlen(text)] = '\0'; /* what follows is the decoder's own reason */

@@ -486,21 +486,29 @@ static bool survive(const char *what, sw_status (*call)(void *ctx), void *ctx)
     return failures > 10 || sw_test_fail(__FILE__, __LINE__, "%s: only %d failures", what, failures);
 }
 
+/* Chunks of 2 patches of a made-up step. */
+static sw_status made_up_pixels(void *ctx, int64_t chunk, sw_tensor *out, sw_error *error)
+{
+    static float images[2 * 3 * PX * PX];
+    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++)
+        images[i] = (float)(((size_t)chunk * (sizeof images / sizeof images[0]) + i) % 17) / 17.0f;
+    return sw_tensor_from(&(*(sw_backend **)ctx)->device, SW_F32, SW_SHAPE(2, 3, PX, PX), images, out, error);
+}
+
 /* A step of two bags in three chunks, from the backend to the loss. */
 static sw_status one_step(void *ctx)
 {
-    static float images[2 * 3 * 3 * PX * PX];
     int32_t label[] = {0, 1};
     sw_backend *be = NULL;
     sw_model *model = NULL;
     double loss;
-    sw_batch batch = {.n_bags = 2, .bag_patches = 3, .px = PX, .images = images, .label = label};
-    sw_step_options so = {.task = sw_task_get(SW_CFG_CLASSIFICATION), .chunk_patches = 2};
+    sw_batch batch = {.n_bags = 2, .bag_patches = 3, .chunk_patches = 2, .px = PX, .label = label};
+    sw_step_options so = {
+        .task = sw_task_get(SW_CFG_CLASSIFICATION), .chunk_patches = 2, .pixels = made_up_pixels, .ctx = &be};
     sw_model_options mo = sw_model_options_default();
     mo.mil.inner_dim = 8;
     mo.mil.heads = 2;
     mo.mil.attn_plus = SW_PLUS_LEARNABLE;
-    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) images[i] = (float)(i % 17) / 17.0f;
     sw_status status = sw_backend_new(ctx, &(sw_backend_options){.threads = 1}, &be, &err);
     if (status == SW_OK) status = sw_model_new(be, SW_F32, &mo, &model, &err);
     if (status == SW_OK) status = sw_train_step(model, &batch, &so, &loss, &err);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which bags and patches a step has and how they are cut: everything about it but its pixels. */
+#include "base/fs.h"
+#include "base/mem.h"
+#include "batch/load.h"
+
+void sw_batch_free(sw_batch *batch)
+{
+    if (!batch || __atomic_sub_fetch(&batch->owners, 1, __ATOMIC_ACQ_REL) > 0) return;
+    sw_free(batch->label);
+    sw_free(batch->bag);
+    sw_free(batch->pick);
+    sw_free(batch->crop);
+    sw_free(batch->scale_index);
+    sw_free(batch->source_px);
+    sw_free(batch);
+}
+
+static void batch_free_ptr(sw_batch **batch)
+{
+    sw_batch_free(*batch);
+}
+
+sw_batch *sw_batch_share(sw_batch *batch)
+{
+    __atomic_add_fetch(&batch->owners, 1, __ATOMIC_RELAXED);
+    return batch;
+}
+
+int64_t sw_batch_chunks(const sw_batch *b)
+{
+    return (b->n_bags * b->bag_patches + b->chunk_patches - 1) / b->chunk_patches;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    return (hash ^ value) * 0x9E3779B97F4A7C15u + (hash >> 29);
+}
+
+static uint64_t mix_real(uint64_t hash, double value)
+{
+    return mix(hash, sw_hash64(&value, sizeof(value)));
+}
+
+uint64_t sw_batch_digest(const sw_batch *b)
+{
+    uint64_t hash = mix((uint64_t)b->n_bags, (uint64_t)b->bag_patches);
+    for (int64_t i = 0; i < b->n_bags; i++) hash = mix(mix(hash, (uint64_t)b->bag[i]), (uint64_t)b->label[i]);
+    for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
+        const sw_crop *c = &b->crop[i];
+        hash = mix(mix(hash, (uint64_t)b->pick[i].scale), (uint64_t)b->pick[i].patch);
+        hash = mix_real(mix_real(mix_real(mix_real(hash, c->x), c->y), c->width), c->height);
+        hash = mix(hash, (uint64_t)c->flip_x * 2 + (uint64_t)c->flip_y);
+    }
+    return hash;
+}
+
+static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_error *err)
+{
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = sw_calloc(1, sizeof(*b));
+    if (!b) return sw_nomem(err);
+    size_t n = (size_t)(n_bags * d->scales->plan.total);
+    *b = (sw_batch){.n_bags = n_bags, .bag_patches = d->scales->plan.total, .chunk_patches = d->options->chunk_patches,
+                    .px = d->options->augment.crop_px, .owners = 1};
+    b->label = sw_calloc((size_t)n_bags, sizeof(*b->label));
+    b->bag = sw_calloc((size_t)n_bags, sizeof(*b->bag));
+    b->pick = sw_calloc(n, sizeof(*b->pick));
+    b->crop = sw_calloc(n, sizeof(*b->crop));
+    b->scale_index = sw_calloc(n, sizeof(*b->scale_index));
+    b->source_px = sw_calloc(n, sizeof(*b->source_px));
+    if (!b->label || !b->bag || !b->pick || !b->crop || !b->scale_index || !b->source_px) return sw_nomem(err);
+    *out = SW_STEAL(b);
+    return SW_OK;
+}
+
+static sw_status draw_bag(const sw_draw *d, sw_batch *b, int64_t i, sw_error *err)
+{
+    const sw_bag *bag = &d->dataset->bag[b->bag[i]];
+    int64_t count[SW_CONFIG_MAX_SCALES], n = 0, wanted = d->scales->plan.total;
+    for (int s = 0; s < d->scales->n; s++) {
+        int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
+        count[s] = at < 0 ? 0 : sw_store_scale_get(d->store, bag->store_slide, at)->n_patches;
+    }
+    sw_status status = sw_sample_bag(&d->scales->plan, count, d->options->pad, d->options->seed, d->epoch,
+                                     (uint32_t)b->bag[i], b->pick + i * wanted, &n, err);
+    if (status != SW_OK) return sw_error_prefix(err, "slide %s", bag->slide_id);
+    if (n == wanted) return SW_OK;
+    if (d->options->batch_bags > 1) {
+        return sw_error_set(err, SW_E_INVALID, "slide %s has %lld of the %lld patches that a bag asks for; set bag.pad to true, or train.batch_bags to 1",
+                            bag->slide_id, (long long)n, (long long)wanted);
+    }
+    b->bag_patches = n; /* the only bag */
+    return SW_OK;
+}
+
+/* Where every pick lies. */
+static void locate(const sw_draw *d, sw_batch *b)
+{
+    for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
+        int64_t slide = d->dataset->bag[b->bag[i / b->bag_patches]].store_slide;
+        b->scale_index[i] = sw_store_scale_find(d->store, slide, d->scales->mpp_um[b->pick[i].scale]);
+        b->source_px[i] = sw_store_scale_get(d->store, slide, b->scale_index[i])->patch_px;
+    }
+}
+
+sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error *err)
+{
+    int64_t first = step * d->options->batch_bags, n_bags = d->n_bags - first;
+    if (n_bags > d->options->batch_bags) n_bags = d->options->batch_bags;
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+    SW_TRY(batch_new(d, n_bags, &b, err));
+    b->step = step;
+    for (int64_t i = 0; i < n_bags; i++) {
+        b->bag[i] = d->order[first + i];
+        b->label[i] = d->dataset->bag[b->bag[i]].label;
+        SW_TRY(draw_bag(d, b, i, err));
+    }
+    locate(d, b);
+    sw_augment_step draw = {.augment = &d->options->augment, .seed = d->options->seed, .epoch = d->epoch,
+                            .step = (uint32_t)step, .n_bags = n_bags, .bag_patches = b->bag_patches, .bag = b->bag,
+                            .source_px = b->source_px};
+    SW_TRY(sw_augment_draw(&draw, b->crop, err));
+    *out = SW_STEAL(b);
+    return SW_OK;
+}
