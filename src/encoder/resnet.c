@@ -116,6 +116,15 @@ static bool folds(const pass *p, const sw_var *x, const sw_var *residual)
     return !sw_var_wants_grad(x) && !(residual && sw_var_wants_grad(residual));
 }
 
+static sw_batch_norm_attr norm_attr(const pass *p, bool relu)
+{
+    return (sw_batch_norm_attr){.training = p->mode->training,
+                                .update_running = p->mode->update_running,
+                                .relu = relu,
+                                .eps = EPS,
+                                .momentum = 0.1};
+}
+
 /* Convolution of `x` (let go), batch norm, optional residual (let go), optional ReLU. */
 static sw_var *conv_norm(const pass *p, sw_var *x, bool keep_x, int conv, const bn *n, int stride, int pad,
                          sw_var *residual, bool relu)
@@ -130,11 +139,7 @@ static sw_var *conv_norm(const pass *p, sw_var *x, bool keep_x, int conv, const 
         sw_var_done(residual);
         return z;
     }
-    sw_batch_norm_attr attr = {.training = p->mode->training,
-                               .update_running = p->mode->update_running,
-                               .relu = relu,
-                               .eps = EPS,
-                               .momentum = 0.1};
+    sw_batch_norm_attr attr = norm_attr(p, relu);
     sw_var *y = sw_conv2d(p->tape, x, leaf(p, conv), stride, pad);
     if (!keep_x) sw_var_done(x);
     sw_var *z = sw_batch_norm(p->tape, y, leaf(p, n->gain), leaf(p, n->offset),
@@ -143,6 +148,25 @@ static sw_var *conv_norm(const pass *p, sw_var *x, bool keep_x, int conv, const 
     sw_var_done(y);
     sw_var_done(residual);
     return z;
+}
+
+/* 7x7 convolution, batch norm, ReLU, 3x3 max pool. */
+static sw_var *run_stem(const pass *p, const resnet *r, sw_var *images)
+{
+    if (folds(p, images, NULL)) {
+        sw_var *x = conv_norm(p, images, true, r->conv1, &r->norm1, 2, 3, NULL, true);
+        sw_var *pooled = sw_max_pool2d(p->tape, x, 3, 2, 1);
+        sw_var_done(x);
+        return pooled;
+    }
+    const bn *n = &r->norm1;
+    sw_norm_pool_attr attr = {.norm = norm_attr(p, true), .pool = {.window = 3, .stride = 2, .pad = 1}};
+    sw_var *x = sw_conv2d(p->tape, images, leaf(p, r->conv1), 2, 3);
+    sw_var *pooled = sw_norm_pool(p->tape, x, leaf(p, n->gain), leaf(p, n->offset),
+                                  sw_tape_frozen(p->tape, p->slab, n->mean), sw_tape_frozen(p->tape, p->slab, n->var),
+                                  &attr);
+    sw_var_done(x);
+    return pooled;
 }
 
 static sw_var *run_block(const pass *p, const block *k, bool bottleneck, sw_var *x)
@@ -161,10 +185,7 @@ static sw_var *forward(const void *state, sw_tape *tape, sw_slab *slab, bool fro
 {
     const resnet *r = state;
     pass p = {tape, slab, frozen, mode};
-    sw_var *x = conv_norm(&p, images, true, r->conv1, &r->norm1, 2, 3, NULL, true);
-    sw_var *pooled = sw_max_pool2d(tape, x, 3, 2, 1);
-    sw_var_done(x);
-    x = pooled;
+    sw_var *x = run_stem(&p, r, images);
     for (int s = 0; s < STAGES; s++)
         for (int i = 0; i < r->n_blocks[s]; i++) x = run_block(&p, &r->blocks[s][i], r->bottleneck, x);
     sw_var *features = sw_global_avg_pool(tape, x);

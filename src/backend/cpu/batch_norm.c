@@ -3,20 +3,12 @@
  * of the images, so that they do not depend on the number of threads. */
 #include <math.h>
 
-#include "backend/cpu/cpu_internal.h"
+#include "backend/cpu/norm.h"
 #include "tensor/convert.h"
 
-/* x [n, c, ...] seen as n * groups spans; a span holds `width` channels (1 or a block). */
-typedef struct spans {
-    int64_t n, channels, groups, width, length; /* length: elements of one span */
-    int64_t bytes;                              /* of one span */
-    int layout;
-    sw_dtype dtype; /* float or bfloat16; parameters and statistics are float in any case */
-} spans;
-
-static spans spans_of(const sw_cpu *cpu, const sw_tensor *x)
+sw_norm_spans sw_cpu_norm_spans(const sw_cpu *cpu, const sw_tensor *x)
 {
-    spans s = {.n = x->shape.dim[0], .channels = x->shape.dim[1], .layout = x->layout, .length = 1,
+    sw_norm_spans s = {.n = x->shape.dim[0], .channels = x->shape.dim[1], .layout = x->layout, .length = 1,
                .dtype = x->dtype};
     for (int i = 2; i < x->shape.rank; i++) s.length *= x->shape.dim[i];
     s.width = x->layout == SW_CPU_BLOCKED ? cpu->block : 1;
@@ -27,20 +19,20 @@ static spans spans_of(const sw_cpu *cpu, const sw_tensor *x)
 }
 
 /* The values of the channels of one group, repeated over a span. */
-static void spread(const spans *s, const float *per_channel, int64_t group, float per[SW_SPAN])
+void sw_cpu_norm_spread(const sw_norm_spans *s, const float *per_channel, int64_t group, float per[SW_SPAN])
 {
     for (int i = 0; i < SW_SPAN; i++) per[i] = per_channel[group * s->width + i % s->width];
 }
 
 /* Adds the lanes that belong to the same channel. */
-static void gather(const spans *s, const double lane[SW_SPAN], double *per_channel)
+void sw_cpu_norm_gather(const sw_norm_spans *s, const double lane[SW_SPAN], double *per_channel)
 {
     for (int64_t c = 0; c < s->width; c++) per_channel[c] = 0;
     for (int i = 0; i < SW_SPAN; i++) per_channel[i % s->width] += lane[i];
 }
 
 /* First value of each channel: subtracted before squaring, so that a large mean does not cancel the variance. */
-static void pivots(const spans *s, const char *x, float *pivot)
+static void pivots(const sw_norm_spans *s, const char *x, float *pivot)
 {
     for (int64_t g = 0; g < s->groups; g++, x += s->bytes)
         for (int64_t c = 0; c < s->width; c++)
@@ -49,7 +41,7 @@ static void pivots(const spans *s, const char *x, float *pivot)
 }
 
 /* Joins sums[image][2][channels] into total[2][channels]. */
-static void join(const spans *s, const double *sums, double *total)
+void sw_cpu_norm_join(const sw_norm_spans *s, const double *sums, double *total)
 {
     for (int64_t i = 0; i < 2 * s->channels; i++) total[i] = 0;
     for (int64_t image = 0; image < s->n; image++)
@@ -57,7 +49,7 @@ static void join(const spans *s, const double *sums, double *total)
 }
 
 /* Room for the sums per image, their totals and four floats per channel. */
-static sw_status work_memory(sw_cpu *cpu, const spans *s, double **sums, double **total, float **extra,
+sw_status sw_cpu_norm_work(sw_cpu *cpu, const sw_norm_spans *s, double **sums, double **total, float **extra,
                              sw_error *err)
 {
     void *mem;
@@ -71,12 +63,12 @@ static sw_status work_memory(sw_cpu *cpu, const spans *s, double **sums, double 
 }
 
 /* Batch statistics into mean and inverse; optionally moves the running ones. */
-static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_attr *attr, const char *x, float *mean,
+sw_status sw_cpu_norm_statistics(sw_cpu *cpu, const sw_norm_spans *s, const sw_batch_norm_attr *attr, const char *x, float *mean,
                             float *inverse, float *running_mean, float *running_var, sw_error *err)
 {
     double *sums, *total;
     float *pivot;
-    SW_TRY(work_memory(cpu, s, &sums, &total, &pivot, err));
+    SW_TRY(sw_cpu_norm_work(cpu, s, &sums, &total, &pivot, err));
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
     pivots(s, x, pivot);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
@@ -84,13 +76,13 @@ static sw_status statistics(sw_cpu *cpu, const spans *s, const sw_batch_norm_att
         int64_t image = i / s->groups, group = i % s->groups;
         float per[SW_SPAN];
         double sum[SW_SPAN] = {0}, square[SW_SPAN] = {0};
-        spread(s, pivot, group, per);
+        sw_cpu_norm_spread(s, pivot, group, per);
         simd->moments(x + i * s->bytes, s->length, per, sum, square);
         double *to = sums + image * 2 * s->channels + group * s->width;
-        gather(s, sum, to);
-        gather(s, square, to + s->channels);
+        sw_cpu_norm_gather(s, sum, to);
+        sw_cpu_norm_gather(s, square, to + s->channels);
     }
-    join(s, sums, total);
+    sw_cpu_norm_join(s, sums, total);
     double m = (double)(s->n * s->length / s->width);
     for (int64_t c = 0; c < s->channels; c++) {
         double shift = total[c] / m, var = total[s->channels + c] / m - shift * shift;
@@ -112,7 +104,7 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
     const sw_batch_norm_attr *attr = args->attr;
     const sw_tensor *x = args->in[0];
     sw_tensor *y = args->out[0];
-    spans s = spans_of(cpu, x);
+    sw_norm_spans s = sw_cpu_norm_spans(cpu, x);
     float *mean = sw_cpu_f32(args->out[1]), *inverse = sw_cpu_f32(args->out[2]);
     float *running_mean = sw_cpu_f32(args->in[3]), *running_var = sw_cpu_f32(args->in[4]);
     const char *x_data = sw_cpu_mem(x);
@@ -120,7 +112,7 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
     char *y_data = sw_cpu_mem(y);
     if (args->in[5]) SW_TRY(sw_cpu_view_any(cpu, args->in[5], s.layout, SW_SLOT_X, &residual, err));
     if (attr->training) {
-        SW_TRY(statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
+        SW_TRY(sw_cpu_norm_statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
     } else {
         for (int64_t c = 0; c < s.channels; c++) {
             mean[c] = running_mean[c];
@@ -133,10 +125,10 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
     for (int64_t i = 0; i < s.n * s.groups; i++) {
         int64_t group = i % s.groups, at = i * s.bytes;
         float per_mean[SW_SPAN], per_scale[SW_SPAN], per_inverse[SW_SPAN], per_offset[SW_SPAN];
-        spread(&s, mean, group, per_mean);
-        spread(&s, inverse, group, per_inverse);
-        spread(&s, gain, group, per_scale);
-        spread(&s, offset, group, per_offset);
+        sw_cpu_norm_spread(&s, mean, group, per_mean);
+        sw_cpu_norm_spread(&s, inverse, group, per_inverse);
+        sw_cpu_norm_spread(&s, gain, group, per_scale);
+        sw_cpu_norm_spread(&s, offset, group, per_offset);
         for (int l = 0; l < SW_SPAN; l++) per_scale[l] *= per_inverse[l];
         simd->norm(x_data + at, residual ? (const char *)residual + at : NULL, y_data + at, s.length, per_mean,
                    per_scale, per_offset, attr->relu);
@@ -147,7 +139,7 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
 
 /* What backward reads, all in the layout of x. */
 typedef struct norm_backward {
-    spans s;
+    sw_norm_spans s;
     const char *x, *y, *dy; /* y NULL: no ReLU */
     const float *mean, *inverse, *gain;
     char *dx, *dresidual; /* NULL: not wanted */
@@ -157,36 +149,36 @@ typedef struct norm_backward {
 /* total[0][c] = sum of dz, total[1][c] = sum of dz * (x - mean) */
 static void backward_sums(const sw_cpu *cpu, const norm_backward *b, double *sums, double *total)
 {
-    const spans *s = &b->s;
+    const sw_norm_spans *s = &b->s;
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
         int64_t image = i / s->groups, group = i % s->groups, at = i * s->bytes;
         float per[SW_SPAN];
         double sum[SW_SPAN] = {0}, dot[SW_SPAN] = {0};
-        spread(s, b->mean, group, per);
+        sw_cpu_norm_spread(s, b->mean, group, per);
         simd->norm_sums(b->x + at, b->y ? b->y + at : NULL, b->dy + at, s->length, per, sum, dot);
         double *to = sums + image * 2 * s->channels + group * s->width;
-        gather(s, sum, to);
-        gather(s, dot, to + s->channels);
+        sw_cpu_norm_gather(s, sum, to);
+        sw_cpu_norm_gather(s, dot, to + s->channels);
     }
-    join(s, sums, total);
+    sw_cpu_norm_join(s, sums, total);
 }
 
 static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const float *scale, const float *c1,
                            const float *c2)
 {
-    const spans *s = &b->s;
+    const sw_norm_spans *s = &b->s;
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
         int64_t group = i % s->groups, at = i * s->bytes;
         const char *y = b->y ? b->y + at : NULL;
         float per_mean[SW_SPAN], per_scale[SW_SPAN], per_c1[SW_SPAN], per_c2[SW_SPAN];
-        spread(s, b->mean, group, per_mean);
-        spread(s, scale, group, per_scale);
-        spread(s, c1, group, per_c1);
-        spread(s, c2, group, per_c2);
+        sw_cpu_norm_spread(s, b->mean, group, per_mean);
+        sw_cpu_norm_spread(s, scale, group, per_scale);
+        sw_cpu_norm_spread(s, c1, group, per_c1);
+        sw_cpu_norm_spread(s, c2, group, per_c2);
         if (b->dx)
             simd->norm_grad(b->x + at, y, b->dy + at, b->dx + at, b->add_dx, s->length, per_mean, per_scale, per_c1,
                             per_c2);
@@ -194,7 +186,7 @@ static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const floa
     }
 }
 
-static sw_status parameter_grad(sw_cpu *cpu, sw_tensor *grad, bool add, const double *value, const float *factor,
+sw_status sw_cpu_norm_parameter_grad(sw_cpu *cpu, sw_tensor *grad, bool add, const double *value, const float *factor,
                                 sw_error *err)
 {
     if (!grad) return SW_OK;
@@ -210,7 +202,7 @@ static sw_status parameter_grad(sw_cpu *cpu, sw_tensor *grad, bool add, const do
 static sw_status backward_views(sw_cpu *cpu, sw_backward_args *args, norm_backward *b, sw_error *err)
 {
     const sw_batch_norm_attr *attr = args->attr;
-    b->s = spans_of(cpu, args->in[0]);
+    b->s = sw_cpu_norm_spans(cpu, args->in[0]);
     b->x = sw_cpu_mem(args->in[0]);
     b->mean = sw_cpu_f32(args->out[1]);
     b->inverse = sw_cpu_f32(args->out[2]);
@@ -237,10 +229,10 @@ sw_status sw_cpu_batch_norm_backward(sw_backend *be, sw_backward_args *args, sw_
     const sw_batch_norm_attr *attr = args->attr;
     norm_backward b = {.y = NULL};
     SW_TRY(backward_views(cpu, args, &b, err));
-    const spans *s = &b.s;
+    const sw_norm_spans *s = &b.s;
     double *sums, *total;
     float *extra;
-    SW_TRY(work_memory(cpu, s, &sums, &total, &extra, err));
+    SW_TRY(sw_cpu_norm_work(cpu, s, &sums, &total, &extra, err));
     backward_sums(cpu, &b, sums, total);
     float *scale = extra, *c1 = extra + s->channels, *c2 = extra + 2 * s->channels;
     double m = (double)(s->n * s->length / s->width);
@@ -251,6 +243,6 @@ sw_status sw_cpu_batch_norm_backward(sw_backend *be, sw_backward_args *args, sw_
         c2[c] = attr->training ? (float)(total[s->channels + c] * inverse * inverse / m) : 0;
     }
     backward_apply(cpu, &b, scale, c1, c2);
-    SW_TRY(parameter_grad(cpu, args->grad_in[1], args->add[1], total + s->channels, b.inverse, err));
-    return parameter_grad(cpu, args->grad_in[2], args->add[2], total, NULL, err);
+    SW_TRY(sw_cpu_norm_parameter_grad(cpu, args->grad_in[1], args->add[1], total + s->channels, b.inverse, err));
+    return sw_cpu_norm_parameter_grad(cpu, args->grad_in[2], args->add[2], total, NULL, err);
 }

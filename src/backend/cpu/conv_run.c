@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which implementation runs a convolution: minimal filtering where it takes the shape (it never depends on threads);
+/* Which implementation runs a convolution: minimal filtering where it takes the shape (no sum there depends on threads);
  * then oneDNN, in fixed sub-batches where the result may not depend on the number of threads. */
+#include "backend/cpu/stem.h"
 #include "backend/cpu/winograd.h"
 
 sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
                               const float *bias, void *y, sw_error *err)
 {
     if (sw_cpu_wino_takes(cpu, shape)) return sw_cpu_wino_forward(cpu, shape, x, w, bias, y, err);
+    if (sw_cpu_stem_takes(cpu, shape)) return sw_cpu_stem_forward(cpu, shape, x, w, bias, y, err);
     if (cpu->lane) return sw_cpu_split_forward(cpu, shape, x, w, bias, y, err);
     return sw_dnn_conv_forward(cpu->dnn, shape, x, w, bias, y, err);
 }
@@ -36,6 +38,7 @@ sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, co
                                        float *dw, sw_error *err)
 {
     if (sw_cpu_wino_takes(cpu, shape)) return sw_cpu_wino_backward_weights(cpu, shape, x, dy, dw, err);
+    if (sw_cpu_stem_takes(cpu, shape)) return sw_cpu_stem_backward_weights(cpu, shape, x, dy, dw, err);
     if (cpu->lane) return sw_cpu_split_backward_weights(cpu, shape, x, dy, dw, err);
     return sw_dnn_conv_backward_weights(cpu->dnn, shape, x, dy, dw, err);
 }

@@ -26,6 +26,7 @@ static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_CONV2D] = IMAGES(conv2d, SW_NEEDS_INPUTS),
     [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false, true},
     [SW_OP_BATCH_NORM] = IMAGES(batch_norm, SW_NEEDS_BOTH),
+    [SW_OP_NORM_POOL] = IMAGES(norm_pool, SW_NEEDS_BOTH),
     [SW_OP_MAX_POOL2D] = IMAGES(max_pool2d, SW_NEEDS_OUTPUT),
     [SW_OP_GLOBAL_AVG_POOL] = IMAGES(global_avg_pool, SW_NEEDS_NOTHING),
     [SW_OP_RELU] = IMAGES(relu, SW_NEEDS_OUTPUT),

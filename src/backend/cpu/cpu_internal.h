@@ -16,6 +16,9 @@ enum { SW_CPU_PLAIN = 0, SW_CPU_BLOCKED = 1 };
 /* Parts that work is cut into where more threads would mean more parts, and the number of threads must not matter. */
 #define SW_CPU_FIXED_PARTS 16
 
+/* From here on a result is written past the caches: the next kernel will not find it there anyhow. */
+#define SW_CPU_PAST_CACHE ((size_t)16 << 20)
+
 /* Scratch memory lives as long as the backend and only grows; a slot holds one thing at a time. */
 typedef enum sw_cpu_slot {
     SW_SLOT_X,      /* an input in another layout */
@@ -155,6 +158,7 @@ void sw_cpu_add_to_any(const sw_cpu *cpu, sw_dtype dtype, void *dst, const void 
 SW_CPU_KERNEL(conv2d);
 SW_CPU_KERNEL(batch_norm);
 SW_CPU_KERNEL(max_pool2d);
+SW_CPU_KERNEL(norm_pool);
 SW_CPU_KERNEL(global_avg_pool);
 SW_CPU_KERNEL(linear);
 SW_CPU_KERNEL(matmul);

@@ -48,15 +48,38 @@ typedef struct sw_simd_wino {
     int h, w, tiles_y, tiles_x;
     int64_t c, k;       /* input channels (a multiple of the block), output channels (of wino_width) */
     int64_t tiles_most; /* tiles that a stage has room for */
-    const float *x;     /* [n, c / block, h, w, block] */
-    float *y;           /* [n, k / block, h, w, block] */
+    const void *x;      /* [n, c / block, h, w, block] */
+    void *y;            /* [n, k / block, h, w, block] */
     float *u;           /* 36 rows of c * k + SW_WINO_PAD: transformed filters [k / wino_width][c][wino_width], or their
                            gradient [c][k] */
     float *in_stage;    /* 36 rows of tiles_most * c + SW_WINO_PAD */
     float *out_stage;   /* forward: 36 rows of tiles_most * wino_width + SW_WINO_PAD; weights: of tiles_most * k + .. */
     const float *bias;  /* [k] or NULL */
     bool sum, relu;     /* y = relu(conv + bias + what y holds) */
+    bool past_cache;    /* y is larger than the caches: write past them */
 } sw_simd_wino;
+
+/* The 7x7 convolution of stride 2 on three channels, one row of tiles of 3x3 outputs of one image. */
+#define SW_STEM_TILE 6      /* rows of the gathered image that a row of tiles reads */
+#define SW_STEM_CHANNELS 12 /* of the gathered image: channel, row and column of two by two pixels */
+#define SW_STEM_LANES 16    /* and room for them */
+typedef struct sw_simd_stem {
+    int h, w, oh, ow;
+    int64_t k, tiles_x;
+    int z_width;       /* 3 * tiles_x + 3 */
+    float *z;          /* [SW_STEM_TILE][z_width][SW_STEM_LANES] work */
+    float *u;          /* 36 rows of SW_STEM_CHANNELS * k + SW_WINO_PAD: transformed filters, or their gradient */
+    float *in_stage;   /* 36 rows of tiles_x * SW_STEM_LANES + SW_WINO_PAD */
+    float *out_stage;  /* 36 rows of tiles_x * wino_width + SW_WINO_PAD */
+    const float *bias; /* [k] or NULL */
+    bool relu;
+} sw_simd_stem;
+
+/* Constants of one block of channels in norm_pool_grad, each SW_SPAN floats. */
+typedef struct sw_simd_norm_grad {
+    const float *mean, *scale, *c1, *c2;
+} sw_simd_norm_grad;
+
 /* Kernels on images of one element type: float, or bfloat16 in a uint16_t. Arithmetic is float for both; a result
  * is rounded once, to nearest even. */
 typedef struct sw_simd_typed {
@@ -82,6 +105,26 @@ typedef struct sw_simd_typed {
     /* --- flat */
     void (*relu)(const void *x, void *y, int64_t count);
     void (*add)(const void *a, const void *b, void *y, int64_t count);
+
+    /* --- batch norm, ReLU and max pool of one blocked plane; sums and gradient as above, through the pool */
+    void (*norm_max_pool)(const void *x, void *y, uint8_t *index, const int *size, const float *mean,
+                          const float *scale, const float *offset);
+    void (*norm_pool_sums)(const void *x, const void *y, const void *dy, const uint8_t *index, const int *size,
+                           const float *mean, double *sum, double *dot); /* sum, dot: one per channel of the block */
+    void (*norm_pool_grad)(const void *x, const void *y, const void *dy, const uint8_t *index, void *dx, bool add,
+                           const int *size, const sw_simd_norm_grad *per);
+
+    /* --- 3x3 convolution, see simd_wino_impl.h */
+    void (*wino_forward)(const sw_simd_wino *a, int64_t first, int64_t count);
+    /* transforms of x [.., channels] and of a gradient of y, tiles [first, first + count) */
+    void (*wino_input)(const sw_simd_wino *a, const void *x, int64_t channels, int64_t first, int64_t count,
+                       float *stage, int64_t step);
+    void (*wino_grad)(const sw_simd_wino *a, const void *dy, int64_t channels, int64_t first, int64_t count,
+                      float *stage, int64_t step);
+
+    /* --- 7x7 convolution, see simd_stem_impl.h: of one image */
+    void (*stem_forward)(const sw_simd_stem *a, const void *x, void *y, int tile_y);
+    void (*stem_weights)(const sw_simd_stem *a, const void *x, const void *dy, int tile_y, bool add);
 } sw_simd_typed;
 
 typedef struct sw_simd {
@@ -113,14 +156,12 @@ typedef struct sw_simd {
     /* --- 3x3 convolution, see simd_wino_impl.h */
     int wino_width; /* output channels come in multiples of it */
     void (*wino_filters)(const sw_simd_wino *a, const float *w, bool back, int64_t c0, int64_t c1);
-    void (*wino_forward)(const sw_simd_wino *a, int64_t first, int64_t count);
-    /* transforms of x [.., channels] and of a gradient of y, tiles [first, first + count) */
-    void (*wino_input)(const sw_simd_wino *a, const float *x, int64_t channels, int64_t first, int64_t count,
-                       float *stage, int64_t step);
-    void (*wino_grad)(const sw_simd_wino *a, const float *dy, int64_t channels, int64_t first, int64_t count,
-                      float *stage, int64_t step);
     void (*wino_weight_product)(const sw_simd_wino *a, int64_t count, int f0, int f1, bool add);
     void (*wino_filters_back)(const sw_simd_wino *a, float *dw, int64_t c0, int64_t c1);
+
+    /* --- 7x7 convolution */
+    void (*stem_filters)(const sw_simd_stem *a, const float *w);
+    void (*stem_filters_back)(const sw_simd_stem *a, float *dw);
 
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);

@@ -63,6 +63,14 @@ static inline vf load_bf16_n(const uint16_t *p, int64_t n)
     return (vf)(__builtin_convertvector(half, vu) << 16);
 }
 
+static inline float load_bf16_1(const uint16_t *p)
+{
+    uint32_t bits = (uint32_t)*p << 16;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
 /* Rounds to nearest, ties to even; a number that is none stays so (and is quiet). In integers, so that every
  * instruction set gives the same bits; the CPU's own conversion would take denormals for zero. */
 static inline void store_bf16_n(uint16_t *p, vf v, int64_t n)
@@ -72,6 +80,39 @@ static inline void store_bf16_n(uint16_t *p, vf v, int64_t n)
     vh half = __builtin_convertvector(bits >> 16, vh);
     if (n == VL) memcpy(p, &half, sizeof(half));
     else memcpy(p, &half, (size_t)n * sizeof(*p));
+}
+
+/* Past the caches, for results larger than they are: an ordinary store reads the line first. `p` is aligned to the
+ * vector; stream_end comes after the last one and before anybody reads. */
+static inline void stream(float *p, vf v)
+{
+#if VL == 16
+    _mm512_stream_ps(p, (__m512)v);
+#elif VL == 8
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    store(p, v);
+#endif
+}
+
+static inline void stream_bf16(uint16_t *p, vf v)
+{
+    uint16_t half[VL] __attribute__((aligned(2 * VL)));
+    store_bf16_n(half, v, VL);
+#if VL == 16
+    _mm256_stream_si256((__m256i *)p, *(const __m256i *)half);
+#elif VL == 8
+    _mm_stream_si128((__m128i *)p, *(const __m128i *)half);
+#else
+    memcpy(p, half, sizeof(half));
+#endif
+}
+
+static inline void stream_end(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
 }
 
 /* Zero beyond the first n. */
@@ -170,21 +211,27 @@ static inline void flush(vf *part, double *sum)
 
 #define BLOCK_VECTORS (BLOCK / VL)
 
+#include "backend/cpu/simd_wino_impl.h"
+#include "backend/cpu/simd_stem_parts.h"
+
 #define ELEM float
 #define TYPED(name) name##_f32
+#define LOAD_1(p) (*(p))
 #define LOAD_N load_n
 #define STORE_N store_n
+#define STREAM stream
 #include "backend/cpu/simd_typed_impl.h"
 
 #define ELEM uint16_t
 #define TYPED(name) name##_bf16
+#define LOAD_1(p) load_bf16_1(p)
 #define LOAD_N load_bf16_n
 #define STORE_N store_bf16_n
+#define STREAM stream_bf16
 #include "backend/cpu/simd_typed_impl.h"
 
 #include "backend/cpu/simd_flat_impl.h"
 #include "backend/cpu/simd_attend_impl.h"
-#include "backend/cpu/simd_wino_impl.h"
 
 #define NAME_(x) #x
 #define NAME(x) NAME_(x)
@@ -192,6 +239,6 @@ static const sw_simd table = {
     .name = NAME(VARIANT), .block = BLOCK, .f32 = &typed_f32, .bf16 = &typed_bf16, .to_bf16 = to_bf16,
     .from_bf16 = from_bf16, .gelu = gelu, .gelu_grad = gelu_grad, .mul = mul, .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
-    .attend_grad = attend_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters, .wino_forward = wino_forward,
-    .wino_input = wino_input, .wino_grad = wino_grad, .wino_weight_product = wino_weight_product,
-    .wino_filters_back = wino_filters_back};
+    .attend_grad = attend_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters,
+    .wino_weight_product = wino_weight_product, .wino_filters_back = wino_filters_back,
+    .stem_filters = stem_filters, .stem_filters_back = stem_filters_back};

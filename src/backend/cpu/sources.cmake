@@ -13,12 +13,14 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/gemm.c
   ${SW_CPU_DIR}/lanes.c
   ${SW_CPU_DIR}/linear.c
+  ${SW_CPU_DIR}/norm_pool.c
   ${SW_CPU_DIR}/onednn.c
   ${SW_CPU_DIR}/pool.c
   ${SW_CPU_DIR}/rows.c
   ${SW_CPU_DIR}/simd_avx2.c
   ${SW_CPU_DIR}/simd_avx512.c
   ${SW_CPU_DIR}/simd_base.c
+  ${SW_CPU_DIR}/stem.c
   ${SW_CPU_DIR}/winograd.c
 )
 # The leaf kernels are compiled once per instruction set and chosen when the backend is made; -O3 unrolls their

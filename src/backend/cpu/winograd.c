@@ -15,8 +15,13 @@
 bool sw_cpu_wino_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
     int64_t width = cpu->simd->wino_width;
-    return !s->bf16 && s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad == 1 && s->x_block == cpu->block &&
+    return s->kh == 3 && s->kw == 3 && s->stride == 1 && s->pad == 1 && s->x_block == cpu->block &&
            s->y_block == cpu->block && s->c % width == 0 && s->o % width == 0;
+}
+
+static const sw_simd_typed *typed(const sw_cpu *cpu, const sw_dnn_conv *s)
+{
+    return sw_cpu_typed(cpu, s->bf16 ? SW_BF16 : SW_F32);
 }
 
 static int thread_index(void)
@@ -51,7 +56,7 @@ static sw_status work_memory(sw_cpu *cpu, sw_simd_wino *a, size_t stage, size_t 
 }
 
 /* y = relu?(conv(x) + bias + y?) over all tiles, with the filters already in a->u. */
-static void run_tiles(const sw_cpu *cpu, const sw_simd_wino *common, int64_t tiles, float *stages, size_t in_stage,
+static void run_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const sw_simd_wino *common, int64_t tiles, float *stages, size_t in_stage,
                       size_t out_stage)
 {
     int64_t blocks = (tiles + common->tiles_most - 1) / common->tiles_most;
@@ -61,7 +66,7 @@ static void run_tiles(const sw_cpu *cpu, const sw_simd_wino *common, int64_t til
         int64_t first = b * a.tiles_most, count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
         a.in_stage = stages + (size_t)thread_index() * (in_stage + out_stage);
         a.out_stage = a.in_stage + in_stage;
-        cpu->simd->wino_forward(&a, first, count);
+        simd->wino_forward(&a, first, count);
     }
 }
 
@@ -69,6 +74,8 @@ static sw_status convolve(sw_cpu *cpu, const sw_dnn_conv *s, sw_simd_wino *a, co
 {
     int64_t tiles = tiles_of(s, a), width = cpu->simd->wino_width;
     float *stages;
+    size_t y_bytes = (size_t)(s->n * a->k * s->h * s->w) * (s->bf16 ? 2 : 4);
+    a->past_cache = !a->sum && y_bytes >= SW_CPU_PAST_CACHE;
     a->tiles_most = (int64_t)(FORWARD_STAGE_BYTES / (36 * sizeof(float) * (size_t)a->c)) / 6 * 6;
     if (a->tiles_most < 12) a->tiles_most = 12;
     size_t in_stage = 36 * (size_t)(a->tiles_most * a->c + SW_WINO_PAD);
@@ -77,12 +84,12 @@ static sw_status convolve(sw_cpu *cpu, const sw_dnn_conv *s, sw_simd_wino *a, co
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t c = 0; c < a->c; c += TRANSFORM_TILES)
         cpu->simd->wino_filters(a, w, back, c, c + TRANSFORM_TILES < a->c ? c + TRANSFORM_TILES : a->c);
-    run_tiles(cpu, a, tiles, stages, in_stage, out_stage);
+    run_tiles(cpu, typed(cpu, s), a, tiles, stages, in_stage, out_stage);
     return SW_OK;
 }
 
-sw_status sw_cpu_wino_forward(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *w, const float *bias,
-                              float *y, sw_error *err)
+sw_status sw_cpu_wino_forward(sw_cpu *cpu, const sw_dnn_conv *s, const void *x, const float *w, const float *bias,
+                              void *y, sw_error *err)
 {
     sw_simd_wino a = wino_of(s, s->c, s->o);
     a.x = x;
@@ -93,7 +100,7 @@ sw_status sw_cpu_wino_forward(sw_cpu *cpu, const sw_dnn_conv *s, const float *x,
     return convolve(cpu, s, &a, w, false, err);
 }
 
-sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const float *dy, const float *w, float *dx, bool add,
+sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const void *dy, const float *w, void *dx, bool add,
                                     sw_error *err)
 {
     sw_simd_wino a = wino_of(s, s->o, s->c);
@@ -104,19 +111,19 @@ sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const flo
 }
 
 /* Transforms of tiles [first, first + count), shared out among the threads of the region. */
-static void transform_stage(const sw_cpu *cpu, const sw_simd_wino *a, const float *x, const float *dy, int64_t first,
-                            int64_t count)
+static void transform_stage(const sw_simd_typed *simd, const sw_simd_wino *a, const void *x, const void *dy,
+                            int64_t first, int64_t count)
 {
     int64_t in_step = a->tiles_most * a->c + SW_WINO_PAD, grad_step = a->tiles_most * a->k + SW_WINO_PAD;
 #pragma omp for schedule(dynamic, 1)
     for (int64_t t = 0; t < count; t += TRANSFORM_TILES) {
         int64_t n = count - t < TRANSFORM_TILES ? count - t : TRANSFORM_TILES;
-        cpu->simd->wino_input(a, x, a->c, first + t, n, a->in_stage + t * a->c, in_step);
-        cpu->simd->wino_grad(a, dy, a->k, first + t, n, a->out_stage + t * a->k, grad_step);
+        simd->wino_input(a, x, a->c, first + t, n, a->in_stage + t * a->c, in_step);
+        simd->wino_grad(a, dy, a->k, first + t, n, a->out_stage + t * a->k, grad_step);
     }
 }
 
-sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *dy, float *dw,
+sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const void *x, const void *dy, float *dw,
                                        sw_error *err)
 {
     sw_simd_wino a = wino_of(s, s->c, s->o);
@@ -131,7 +138,7 @@ sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const 
     {
         for (int64_t first = 0; first < tiles; first += a.tiles_most) {
             int64_t count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
-            transform_stage(cpu, &a, x, dy, first, count);
+            transform_stage(typed(cpu, s), &a, x, dy, first, count);
 #pragma omp for schedule(dynamic, 1)
             for (int f = 0; f < 36; f++) cpu->simd->wino_weight_product(&a, count, f, f + 1, first > 0);
         }
