@@ -118,3 +118,33 @@ TEST(deterministic_products_and_attention_give_the_same_bits_with_any_threads)
     check_any_threads(&one);
     check_any_threads(&several);
 }
+
+/* Each allocation in turn fails: the error says so, and nothing stays behind. */
+TEST(memory_that_runs_out_on_several_threads_is_an_error)
+{
+    sw_conv2d_attr attr = {.stride = 2, .pad = 1};
+    problem p = {.op = SW_OP_CONV2D, .attr = &attr, .inputs = 2, .outputs = 1,
+                 .in = {SW_SHAPE(9, 16, 6, 6), SW_SHAPE(16, 16, 3, 3)}, .out = {SW_SHAPE(9, 16, 3, 3)}, .grads = 3};
+    int64_t live = sw_mem_live(), failures = 0;
+    sw_status status = SW_E_NOMEM;
+    for (int64_t countdown = 1; status != SW_OK && countdown < 500; countdown++) {
+        sw_error err = {0};
+        sw_backend *be = NULL;
+        sw_backend_options options = {.threads = 3, .deterministic = true};
+        answer a = {.out = {NULL}};
+        sw_mem_fail_after(countdown);
+        status = sw_cpu_backend_new(&options, &be, &err);
+        if (status == SW_OK) status = solve(be, &p, &a, &err);
+        sw_mem_fail_after(0);
+        answer_free(&a);
+        sw_backend_free(be);
+        if (status != SW_OK) {
+            CHECK_INT(status, SW_E_NOMEM);
+            CHECK_STR(err.message, "out of memory");
+            failures++;
+        }
+        CHECK_INT(sw_mem_live(), live);
+    }
+    CHECK_INT(status, SW_OK);
+    CHECK(failures > 20);
+}
