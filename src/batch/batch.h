@@ -150,7 +150,7 @@ typedef struct sw_eval_chunk {
     int64_t first, count; /* patches [first, first + count) of the source */
     int px;
     float *images;        /* [count, 3, px, px] normalised, 64-byte aligned */
-    sw_batch_timing timing; /* decoding counts as reading: the source does both */
+    sw_batch_timing timing; /* of slides, decoding counts as reading: the source does both */
 } sw_eval_chunk;
 void sw_eval_chunk_free(sw_eval_chunk *chunk); /* NULL is fine */
 

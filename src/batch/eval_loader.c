@@ -8,6 +8,7 @@ struct sw_eval_loader {
     sw_patch_source *source;
     sw_eval_loader_options options;
     sw_pixel_rule rule;
+    sw_makers makers;
     sw_pool *pool;
     sw_prefetch *prefetch;
 };
@@ -25,7 +26,7 @@ static void chunk_free_ptr(sw_eval_chunk **chunk)
 }
 
 typedef struct making {
-    const sw_eval_loader *loader;
+    sw_eval_loader *loader;
     sw_eval_chunk *chunk;
 } making;
 
@@ -33,23 +34,23 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
 {
     making *m = ctx;
     sw_eval_chunk *c = m->chunk;
-    sw_patch_source *source = m->loader->source;
-    int px = sw_patch_source_px(source);
+    sw_eval_loader *l = m->loader;
+    int px = sw_patch_source_px(l->source);
     sw_crop whole = {.width = px, .height = px};
+    sw_cut cut = {&l->rule, px, &whole, c->px};
+    sw_maker *maker = NULL;
     sw_timer timer = sw_timer_start();
-    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)px * (size_t)px);
-    if (!rgb) return sw_nomem(err);
-    SW_TRY(sw_patch_source_read(source, c->first + i, rgb, err));
-    sw_timer_lap(&timer, &timer.read_ns);
-    SW_TRY(sw_pixels_to_planes(&m->loader->rule, rgb, px, &whole, c->px, c->images + i * 3 * c->px * c->px, err));
-    sw_timer_lap(&timer, &timer.augment_ns);
+    SW_TRY(sw_maker_take(&l->makers, &maker, err));
+    sw_status status =
+        sw_patch_source_planes(l->source, c->first + i, &cut, maker, c->images + i * 3 * c->px * c->px, &timer, err);
+    sw_maker_give(&l->makers, maker);
     sw_timer_add(&c->timing, &timer);
-    return SW_OK;
+    return status;
 }
 
 static sw_status produce(void *ctx, int64_t index, void **item, sw_error *err)
 {
-    const sw_eval_loader *l = ctx;
+    sw_eval_loader *l = ctx;
     SW_CLEANUP(chunk_free_ptr) sw_eval_chunk *c = sw_calloc(1, sizeof(*c));
     if (!c) return sw_nomem(err);
     c->first = index * l->options.chunk_patches;
@@ -82,7 +83,12 @@ sw_status sw_eval_loader_new(sw_patch_source *source, const sw_eval_loader_optio
     *l = (sw_eval_loader){.source = source, .options = *options, .pool = pool,
                           .rule = sw_pixel_rule_of(options->channel_order)};
     int64_t chunks = (sw_patch_source_count(source) + options->chunk_patches - 1) / options->chunk_patches;
-    SW_TRY(sw_prefetch_new(pool, chunks, options->ahead, produce, discard, l, &l->prefetch, err));
+    sw_makers_init(&l->makers);
+    sw_status status = sw_prefetch_new(pool, chunks, options->ahead, produce, discard, l, &l->prefetch, err);
+    if (status != SW_OK) {
+        sw_makers_clear(&l->makers);
+        return status;
+    }
     *out = SW_STEAL(l);
     return SW_OK;
 }
@@ -91,6 +97,7 @@ void sw_eval_loader_free(sw_eval_loader *loader)
 {
     if (!loader) return;
     sw_prefetch_free(loader->prefetch);
+    sw_makers_clear(&loader->makers);
     sw_free(loader);
 }
 

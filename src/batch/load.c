@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/load.h"
 
+#include "base/mem.h"
 #include "encoder/normalise.h"
 
 sw_timer sw_timer_start(void)
@@ -35,14 +36,154 @@ sw_pixel_rule sw_pixel_rule_of(sw_channel_order order)
     return rule;
 }
 
-sw_status sw_pixels_to_planes(const sw_pixel_rule *rule, uint8_t *rgb, int patch_px, const sw_crop *crop, int px,
-                              float *planes, sw_error *err)
+/* ---- makers */
+
+void sw_makers_init(sw_makers *makers)
 {
-    int64_t n = (int64_t)patch_px * patch_px;
-    for (int64_t i = 0; rule->swap && i < n; i++) {
-        uint8_t red = rgb[3 * i];
-        rgb[3 * i] = rgb[3 * i + 2];
-        rgb[3 * i + 2] = red;
+    makers->idle = NULL;
+    pthread_mutex_init(&makers->lock, NULL);
+}
+
+static void maker_free(sw_maker *maker)
+{
+    if (!maker) return;
+    sw_jpeg_reader_free(maker->reader);
+    sw_resize_scratch_free(&maker->scratch);
+    sw_free(maker->rgb);
+    sw_free(maker);
+}
+
+void sw_makers_clear(sw_makers *makers)
+{
+    while (makers->idle) {
+        sw_maker *maker = makers->idle;
+        makers->idle = maker->next;
+        maker_free(maker);
     }
-    return sw_resize_crop(rgb, patch_px, patch_px, crop, px, px, rule->scale, rule->offset, planes, err);
+    pthread_mutex_destroy(&makers->lock);
+}
+
+sw_status sw_maker_take(sw_makers *makers, sw_maker **out, sw_error *err)
+{
+    pthread_mutex_lock(&makers->lock);
+    sw_maker *maker = makers->idle;
+    if (maker) makers->idle = maker->next;
+    pthread_mutex_unlock(&makers->lock);
+    if (!maker) {
+        maker = sw_calloc(1, sizeof(*maker));
+        if (!maker) return sw_nomem(err);
+        sw_status status = sw_jpeg_reader_new(&maker->reader, err);
+        if (status != SW_OK) {
+            maker_free(maker);
+            return status;
+        }
+    }
+    *out = maker;
+    return SW_OK;
+}
+
+void sw_maker_give(sw_makers *makers, sw_maker *maker)
+{
+    if (!maker) return;
+    pthread_mutex_lock(&makers->lock);
+    maker->next = makers->idle;
+    makers->idle = maker;
+    pthread_mutex_unlock(&makers->lock);
+}
+
+/* ---- one patch */
+
+/* By how much the decoder may shrink: the crop stays at least as large as the result. */
+static int reduce_of(const sw_cut *cut)
+{
+    if (!cut->rule->scaled) return 1;
+    for (int reduce = 4; reduce > 1; reduce /= 2) {
+        if (cut->crop->width >= reduce * cut->px && cut->crop->height >= reduce * cut->px) return reduce;
+    }
+    return 1;
+}
+
+static sw_status job_of(const sw_cut *cut, int reduce, sw_resize_job *job, sw_error *err)
+{
+    sw_crop crop = *cut->crop;
+    int side = (cut->patch_px + reduce - 1) / reduce;
+    crop.x /= reduce;
+    crop.y /= reduce;
+    crop.width /= reduce;
+    crop.height /= reduce;
+    SW_TRY(sw_resize_job_of(NULL, side, side, &crop, cut->px, cut->px, job, err));
+    job->swap = cut->rule->swap;
+    return SW_OK;
+}
+
+static sw_status read_part(const void *jpeg, size_t size, const sw_cut *cut, int reduce, sw_maker *maker,
+                           sw_resize_job *job, sw_error *err)
+{
+    sw_jpeg_part part = {0};
+    int64_t side = cut->patch_px, x1 = job->clip_x1 * reduce, y1 = job->clip_y1 * reduce;
+    sw_jpeg_want want = {.width = side, .height = side, .x0 = job->clip_x0 * reduce, .y0 = job->clip_y0 * reduce,
+                         .x1 = x1 < side ? x1 : side, .y1 = y1 < side ? y1 : side, .reduce = reduce};
+    SW_TRY(sw_jpeg_reader_read(maker->reader, jpeg, size, &want, &part, err));
+    job->pixels = part.pixels;
+    job->source_x = part.x;
+    job->source_y = part.y;
+    job->source_width = part.width;
+    job->source_height = part.height;
+    return SW_OK;
+}
+
+sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64_t index, const sw_cut *cut,
+                          sw_maker *maker, float *planes, sw_timer *timer, sw_error *err)
+{
+    const void *jpeg = NULL;
+    size_t size = 0;
+    sw_resize_job job = {0};
+    int reduce = reduce_of(cut);
+    SW_TRY(sw_store_patch(store, slide, scale, index, &jpeg, &size, err));
+    SW_TRY(job_of(cut, reduce, &job, err));
+    sw_timer_lap(timer, &timer->read_ns);
+    sw_status status = read_part(jpeg, size, cut, reduce, maker, &job, err);
+    sw_timer_lap(timer, &timer->decode_ns);
+    if (status == SW_E_NOMEM) return status;
+    if (status != SW_OK) {
+        return sw_error_prefix(err, "store %s: slide %s, patch %lld at %g um/px", sw_store_path(store),
+                               sw_store_slide_id(store, slide), (long long)index,
+                               sw_store_scale_get(store, slide, scale)->mpp_um);
+    }
+    SW_TRY(sw_resize_run_planes(&job, cut->rule->scale, cut->rule->offset, planes, &maker->scratch, err));
+    sw_timer_lap(timer, &timer->augment_ns);
+    return SW_OK;
+}
+
+/* Planes from pixels that are read whole. */
+static sw_status planes_of_rgb(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,
+                               sw_timer *timer, sw_error *err)
+{
+    sw_resize_job job = {0};
+    size_t bytes = 3 * (size_t)cut->patch_px * (size_t)cut->patch_px;
+    if (bytes > maker->rgb_bytes) {
+        sw_free(maker->rgb);
+        maker->rgb_bytes = 0;
+        maker->rgb = sw_malloc(bytes);
+        if (!maker->rgb) return sw_nomem(err);
+        maker->rgb_bytes = bytes;
+    }
+    SW_TRY(sw_patch_source_read(source, index, maker->rgb, err));
+    sw_timer_lap(timer, &timer->read_ns);
+    SW_TRY(job_of(cut, 1, &job, err));
+    job.pixels = maker->rgb;
+    SW_TRY(sw_resize_run_planes(&job, cut->rule->scale, cut->rule->offset, planes, &maker->scratch, err));
+    sw_timer_lap(timer, &timer->augment_ns);
+    return SW_OK;
+}
+
+sw_status sw_patch_source_planes(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,
+                                 sw_timer *timer, sw_error *err)
+{
+    const sw_store *store = NULL;
+    int64_t slide = 0;
+    int scale = 0;
+    if (!sw_patch_source_is_store(source, &store, &slide, &scale))
+        return planes_of_rgb(source, index, cut, maker, planes, timer, err);
+    return sw_store_planes(store, slide, scale, index, cut, maker, planes, timer, err);
 }

@@ -3,7 +3,11 @@
 #ifndef SW_BATCH_LOAD_H
 #define SW_BATCH_LOAD_H
 
+#include <pthread.h>
+
 #include "batch/batch.h"
+#include "slide/jpeg_reader.h"
+#include "slide/resize.h"
 
 /* Adds the time since the last lap to a counter; one timer per patch. */
 typedef struct sw_timer {
@@ -15,19 +19,49 @@ void sw_timer_lap(sw_timer *timer, int64_t *counter);
 /* Adds to the shared counters, from any thread. */
 void sw_timer_add(sw_batch_timing *timing, const sw_timer *timer);
 
-/* One patch of a store as RGB [patch_px, patch_px, 3]; laps `timer` (may be NULL). Messages name store, slide, patch. */
-sw_status sw_store_decode(const sw_store *store, int64_t slide, int scale, int64_t index, int patch_px, uint8_t *rgb,
-                          sw_timer *timer, sw_error *err) SW_MUST_CHECK;
-
 /* Constants of a loader's pixels. */
 typedef struct sw_pixel_rule {
-    bool swap; /* blue first */
+    bool swap;   /* blue first */
+    bool scaled; /* decode at 1/2 or 1/4 where the crop is so much larger than the result: fast, not exact */
     float scale[3], offset[3];
 } sw_pixel_rule;
 sw_pixel_rule sw_pixel_rule_of(sw_channel_order order);
-/* rgb [patch_px, patch_px, 3] (changed in place when the rule swaps) -> planes [3, px, px]. */
-sw_status sw_pixels_to_planes(const sw_pixel_rule *rule, uint8_t *rgb, int patch_px, const sw_crop *crop, int px,
-                              float *planes, sw_error *err) SW_MUST_CHECK;
+
+/* What a thread works with: a decoder and memory that stay from patch to patch. For one thread at a time. */
+typedef struct sw_maker {
+    struct sw_maker *next;
+    sw_jpeg_reader *reader;
+    sw_resize_scratch scratch;
+    uint8_t *rgb; /* for patches that do not come as JPEG */
+    size_t rgb_bytes;
+} sw_maker;
+/* Those that nobody uses now; there are never more than threads. */
+typedef struct sw_makers {
+    pthread_mutex_t lock;
+    sw_maker *idle;
+} sw_makers;
+void sw_makers_init(sw_makers *makers);
+void sw_makers_clear(sw_makers *makers);
+sw_status sw_maker_take(sw_makers *makers, sw_maker **out, sw_error *err) SW_MUST_CHECK;
+void sw_maker_give(sw_makers *makers, sw_maker *maker); /* NULL is fine */
+
+/* How a patch becomes planes [3, px, px]. */
+typedef struct sw_cut {
+    const sw_pixel_rule *rule;
+    int patch_px;
+    const sw_crop *crop; /* of the patch */
+    int px;
+} sw_cut;
+/* One patch of a store; only what the crop needs is decoded. Laps `timer`. Messages name store, slide, patch. */
+sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64_t index, const sw_cut *cut,
+                          sw_maker *maker, float *planes, sw_timer *timer, sw_error *err) SW_MUST_CHECK;
+/* Whether a source has these ops; only then *self is set. */
+bool sw_patch_source_is(const sw_patch_source *source, const sw_patch_source_ops *ops, void **self);
+/* Whether a source is one scale of a slide of a store; the outputs are set only then. */
+bool sw_patch_source_is_store(const sw_patch_source *source, const sw_store **store, int64_t *slide, int *scale);
+/* The same of any source. */
+sw_status sw_patch_source_planes(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,
+                                 sw_timer *timer, sw_error *err) SW_MUST_CHECK;
 
 /* How the patches of one step are cut and mirrored: crop [n_bags * bag_patches]. `bag`: identities; source_px: sides of the
  * patches, [n_bags * bag_patches]. */

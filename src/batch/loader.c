@@ -29,6 +29,7 @@ struct sw_loader {
     int64_t keep;        /* the first `keep` chunks of a step wait for its second pass */
     int64_t step_items;
     size_t buffer_bytes;
+    sw_makers makers;
     sw_prefetch *prefetch; /* NULL: no epoch is begun */
 
     pthread_mutex_t lock;  /* of what follows, up to the blank line */
@@ -112,7 +113,7 @@ static sw_status plan_of(sw_loader *l, int64_t step, sw_batch **out, sw_error *e
 }
 
 typedef struct making {
-    const sw_loader *loader;
+    sw_loader *loader;
     item *item;
 } making;
 
@@ -121,18 +122,17 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
     making *m = ctx;
     sw_pixel_chunk *c = &m->item->chunk;
     const sw_batch *b = m->item->batch;
-    const sw_loader *l = m->loader;
-    int64_t at = c->first + i;
-    int px = b->source_px[at];
-    int64_t slide = l->draw.dataset->bag[b->bag[at / b->bag_patches]].store_slide;
+    sw_loader *l = m->loader;
+    int64_t at = c->first + i, slide = l->draw.dataset->bag[b->bag[at / b->bag_patches]].store_slide;
+    sw_cut cut = {&l->rule, b->source_px[at], &b->crop[at], c->px};
+    sw_maker *maker = NULL;
     sw_timer timer = sw_timer_start();
-    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)px * (size_t)px);
-    if (!rgb) return sw_nomem(err);
-    SW_TRY(sw_store_decode(l->draw.store, slide, b->scale_index[at], b->pick[at].patch, px, rgb, &timer, err));
-    SW_TRY(sw_pixels_to_planes(&l->rule, rgb, px, &b->crop[at], c->px, c->images + i * 3 * c->px * c->px, err));
-    sw_timer_lap(&timer, &timer.augment_ns);
+    SW_TRY(sw_maker_take(&l->makers, &maker, err));
+    sw_status status = sw_store_planes(l->draw.store, slide, b->scale_index[at], b->pick[at].patch, &cut, maker,
+                                       c->images + i * 3 * c->px * c->px, &timer, err);
+    sw_maker_give(&l->makers, maker);
     sw_timer_add(&c->timing, &timer);
-    return SW_OK;
+    return status;
 }
 
 /* Fills `it` with chunk `chunk` of a step; leaves it empty where the step has no such chunk, or needs no second pass. */
@@ -215,6 +215,7 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
     SW_CLEANUP(loader_free_ptr) sw_loader *l = sw_calloc(1, sizeof(*l));
     if (!l) return sw_nomem(err);
     pthread_mutex_init(&l->lock, NULL);
+    sw_makers_init(&l->makers);
     l->scales = *scales;
     l->options = *options;
     l->pool = pool;
@@ -258,6 +259,7 @@ void sw_loader_free(sw_loader *loader)
     if (!loader) return;
     stop(loader);
     buffers_free(loader);
+    sw_makers_clear(&loader->makers);
     pthread_mutex_destroy(&loader->lock);
     sw_free(loader->plan);
     sw_free(loader->idle);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
-#include "batch/batch.h"
+#include "batch/load.h"
 
 struct sw_patch_source {
     const sw_patch_source_ops *ops;
@@ -51,4 +51,11 @@ sw_status sw_patch_source_read(sw_patch_source *source, int64_t index, uint8_t *
                             (long long)source->count);
     }
     return source->ops->read(source->self, index, rgb, err);
+}
+
+bool sw_patch_source_is(const sw_patch_source *source, const sw_patch_source_ops *ops, void **self)
+{
+    if (source->ops != ops) return false;
+    *self = source->self;
+    return true;
 }

@@ -1,40 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Separable bilinear resizing with antialias: rows first (long contiguous sums), then columns. */
+/* Separable bilinear resizing with antialias: rows first (long contiguous sums), then columns, four outputs at a time.
+ * Products and sums are rounded one by one and in a fixed order (no fused multiply-add), so that every processor gives the
+ * same bits. */
 #include "slide/resize.h"
 
 #include <math.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "base/mem.h"
 
-typedef struct taps {
-    int64_t *first; /* [n] first source index */
-    int *count;     /* [n] */
-    float *weight;  /* [n, stride] */
-    int64_t stride;
-} taps;
+typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t int4 __attribute__((vector_size(16)));
+typedef int16_t short8 __attribute__((vector_size(16)));
+typedef uint8_t byte16 __attribute__((vector_size(16)));
 
-static void taps_free(taps *t)
-{
-    sw_free(t->first);
-    sw_free(t->count);
-    sw_free(t->weight);
-}
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Where the outputs of one axis look, and the work memory they live in. */
+typedef struct taps {
+    int32_t *first; /* [n] first source index */
+    int32_t *count; /* [n] */
+    float *weight;  /* [n, stride], zero behind the count */
+    int64_t stride;
+    int most;       /* largest count */
+} taps;
 
 static int64_t clamp(int64_t v, int64_t low, int64_t high)
 {
     return v < low ? low : v > high ? high : v;
 }
 
+static int64_t stride_of(double scale)
+{
+    return (int64_t)ceil(scale > 1 ? scale : 1) * 2 + 1;
+}
+
 /* Output i looks at centre start + scale (i + 1/2); the triangle is max(1, scale) wide on either side. */
-static sw_status taps_make(double start, double length, int64_t low, int64_t high, int64_t n, taps *out, sw_error *err)
+static void taps_make(double start, double length, int64_t low, int64_t high, int64_t n, taps *out)
 {
     double scale = length / (double)n, support = scale > 1 ? scale : 1;
-    out->stride = (int64_t)ceil(support) * 2 + 1;
-    out->first = sw_calloc((size_t)n, sizeof *out->first);
-    out->count = sw_calloc((size_t)n, sizeof *out->count);
-    out->weight = sw_calloc((size_t)n * (size_t)out->stride, sizeof *out->weight);
-    if (!out->first || !out->count || !out->weight) return sw_nomem(err);
+    memset(out->weight, 0, (size_t)(n * out->stride) * sizeof *out->weight);
+    out->most = 1;
     for (int64_t i = 0; i < n; i++) {
         double centre = start + scale * ((double)i + 0.5);
         int64_t from = clamp((int64_t)floor(centre - support + 0.5), low, high - 1);
@@ -50,108 +60,308 @@ static sw_status taps_make(double start, double length, int64_t low, int64_t hig
             /* A box that lies beside the clip has no weight at all: the nearest pixel stands for it. */
             weight[j - from] = sum > 0 ? (float)((w > 0 ? w : 0) / sum) : (j == from ? 1.0f : 0.0f);
         }
-        out->first[i] = from;
-        out->count[i] = (int)(to - from);
-        while (out->count[i] > 1 && weight[out->count[i] - 1] == 0) out->count[i]--;
-    }
-    return SW_OK;
-}
-
-/* sum[k] = weighted sum of bytes k over the tap rows; k counts 3 bytes a pixel. */
-static void sum_rows(const uint8_t *pixels, int64_t row_bytes, const float *weight, int count, int64_t n, float *restrict sum)
-{
-    for (int64_t k = 0; k < n; k++) sum[k] = weight[0] * (float)pixels[k];
-    for (int t = 1; t < count; t++) {
-        const uint8_t *restrict row = pixels + t * row_bytes;
-        const float w = weight[t];
-        for (int64_t k = 0; k < n; k++) sum[k] += w * (float)row[k];
+        int count = (int)(to - from);
+        while (count > 1 && weight[count - 1] == 0) count--;
+        out->first[i] = (int32_t)from;
+        out->count[i] = count;
+        if (count > out->most) out->most = count;
     }
 }
 
-typedef float vec4 __attribute__((vector_size(16))); /* red, green, blue and a lane that is thrown away */
+/* ---- kernels, for every processor and once more for those with AVX2 */
 
-/* `sum` has at least 4 floats behind every tap's first, so that whole vectors may be loaded. */
-static void sum_columns(const float *sum, int64_t sum_first, const taps *t, int64_t n, float *restrict row)
+typedef struct row_sum {
+    const uint8_t *pixels; /* of the first row */
+    int64_t row_bytes;
+    const float *weight;
+    int count;
+    int64_t n;
+    float *sum;
+} row_sum;
+
+/* Sixteen bytes as floats, in two steps of zeros put between (little-endian, as all processors that we know of). */
+ALWAYS_INLINE void widen(const uint8_t *p, vec4 *out)
 {
-    for (int64_t i = 0; i < n; i++) {
-        const float *p = sum + 3 * (t->first[i] - sum_first), *weight = t->weight + i * t->stride;
-        vec4 acc = {0, 0, 0, 0};
-        for (int k = 0; k < t->count[i]; k++, p += 3) {
-            vec4 pixel;
-            memcpy(&pixel, p, sizeof pixel);
-            acc += pixel * weight[k];
+    const byte16 none = {0};
+    byte16 bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    short8 half[2] = {
+        (short8)__builtin_shufflevector(bytes, none, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+        (short8)__builtin_shufflevector(bytes, none, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
+    for (int i = 0; i < 2; i++) {
+        int4 low = (int4)__builtin_shufflevector(half[i], (short8)none, 0, 8, 1, 9, 2, 10, 3, 11);
+        int4 high = (int4)__builtin_shufflevector(half[i], (short8)none, 4, 12, 5, 13, 6, 14, 7, 15);
+        out[2 * i] = __builtin_convertvector(low, vec4);
+        out[2 * i + 1] = __builtin_convertvector(high, vec4);
+    }
+}
+
+ALWAYS_INLINE void sum_row_ends(const row_sum *r, int64_t k)
+{
+    for (; k < r->n; k++) {
+        float sum = r->weight[0] * (float)r->pixels[k];
+        for (int t = 1; t < r->count; t++) sum += r->weight[t] * (float)r->pixels[t * r->row_bytes + k];
+        r->sum[k] = sum;
+    }
+}
+
+/* sum[k] = weighted sum of bytes k over the rows; k counts 3 bytes a pixel. */
+static void sum_rows_any(const row_sum *in)
+{
+    const row_sum r = *in;
+    int64_t k = 0;
+    for (; k + 16 <= r.n; k += 16) {
+        vec4 sum[4] = {{0}, {0}, {0}, {0}};
+        for (int t = 0; t < r.count; t++) {
+            vec4 four[4];
+            widen(r.pixels + t * r.row_bytes + k, four);
+            for (int i = 0; i < 4; i++) sum[i] += four[i] * r.weight[t];
         }
-        row[3 * i] = acc[0];
-        row[3 * i + 1] = acc[1];
-        row[3 * i + 2] = acc[2];
+        memcpy(r.sum + k, sum, sizeof sum);
+    }
+    sum_row_ends(&r, k);
+}
+
+typedef struct column_sum {
+    const float *sum;  /* may be read up to 3 * most + 4 floats behind its end: finite there */
+    int64_t sum_first; /* source column of sum[0] */
+    const taps *taps;
+    int64_t n;
+    float *row;        /* for interleaved output, [3 * n + 1] */
+    float *plane[3];   /* for planes, of one row */
+    float scale[3], offset[3];
+    bool flip;         /* planes only */
+} column_sum;
+
+/* Red, green, blue and a lane that is thrown away, of output i. Every output takes `most` taps; those that it lacks weigh
+ * nothing. */
+ALWAYS_INLINE vec4 pixel_of(const column_sum *c, int64_t i, int most)
+{
+    const taps *t = c->taps;
+    const float *p = c->sum + 3 * (t->first[i] - c->sum_first), *weight = t->weight + i * t->stride;
+    vec4 pixel;
+    memcpy(&pixel, p, sizeof pixel);
+    vec4 acc = pixel * weight[0];
+    for (int k = 1; k < most; k++) {
+        memcpy(&pixel, p + 3 * k, sizeof pixel);
+        acc += pixel * weight[k];
+    }
+    return acc;
+}
+
+ALWAYS_INLINE void put4(const column_sum *c, int channel, int64_t i, vec4 value)
+{
+    value = value * c->scale[channel] + c->offset[channel];
+    if (c->flip) value = __builtin_shufflevector(value, value, 3, 2, 1, 0);
+    memcpy(c->plane[channel] + (c->flip ? c->n - 4 - i : i), &value, sizeof value);
+}
+
+ALWAYS_INLINE void planes_of(const column_sum *in, int most)
+{
+    const column_sum own = *in, *c = &own; /* that no float written here can change */
+    int64_t i = 0;
+    for (; i + 4 <= c->n; i += 4) {
+        vec4 p0 = pixel_of(c, i, most), p1 = pixel_of(c, i + 1, most), p2 = pixel_of(c, i + 2, most);
+        vec4 p3 = pixel_of(c, i + 3, most);
+        vec4 low01 = __builtin_shufflevector(p0, p1, 0, 4, 1, 5), low23 = __builtin_shufflevector(p2, p3, 0, 4, 1, 5);
+        vec4 high01 = __builtin_shufflevector(p0, p1, 2, 6, 3, 7), high23 = __builtin_shufflevector(p2, p3, 2, 6, 3, 7);
+        put4(c, 0, i, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
+        put4(c, 1, i, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
+        put4(c, 2, i, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
+    }
+    for (; i < c->n; i++) {
+        vec4 p = pixel_of(c, i, most);
+        for (int k = 0; k < 3; k++) c->plane[k][c->flip ? c->n - 1 - i : i] = p[k] * c->scale[k] + c->offset[k];
     }
 }
 
-sw_status sw_resize_run(const sw_resize_job *job, sw_resize_emit emit, void *ctx, sw_error *err)
+ALWAYS_INLINE void planes_body(const column_sum *c)
 {
-    SW_CLEANUP(taps_free) taps across = {0};
-    SW_CLEANUP(taps_free) taps down = {0};
-    int64_t n = 3 * (job->clip_x1 - job->clip_x0);
-    SW_TRY(taps_make(job->x, job->width, job->clip_x0, job->clip_x1, job->out_width, &across, err));
-    SW_TRY(taps_make(job->y, job->height, job->clip_y0, job->clip_y1, job->out_height, &down, err));
-    SW_AUTOFREE float *sum = sw_calloc((size_t)n + 4, sizeof *sum);
-    SW_AUTOFREE float *row = sw_malloc(3 * (size_t)job->out_width * sizeof *row);
-    if (!sum || !row) return sw_nomem(err);
-    int64_t row_bytes = 3 * job->source_width;
-    for (int64_t y = 0; y < job->out_height; y++) {
-        const uint8_t *pixels = job->pixels + down.first[y] * row_bytes + 3 * job->clip_x0;
-        sum_rows(pixels, row_bytes, down.weight + y * down.stride, down.count[y], n, sum);
-        sum_columns(sum, job->clip_x0, &across, job->out_width, row);
-        emit(ctx, job->flip_y ? job->out_height - 1 - y : y, row);
+    if (c->taps->most == 2) planes_of(c, 2);
+    else if (c->taps->most == 3) planes_of(c, 3);
+    else planes_of(c, c->taps->most);
+}
+
+ALWAYS_INLINE void row_of(const column_sum *in, int most)
+{
+    const column_sum own = *in, *c = &own;
+    for (int64_t i = 0; i < c->n; i++) { /* the fourth lane is overwritten by the next output */
+        vec4 p = pixel_of(c, i, most);
+        memcpy(c->row + 3 * i, &p, sizeof p);
     }
+}
+
+ALWAYS_INLINE void row_body(const column_sum *c)
+{
+    if (c->taps->most == 2) row_of(c, 2);
+    else if (c->taps->most == 3) row_of(c, 3);
+    else row_of(c, c->taps->most);
+}
+
+typedef struct kernels {
+    void (*sum_rows)(const row_sum *r);
+    void (*planes)(const column_sum *c);
+    void (*row)(const column_sum *c);
+} kernels;
+
+static void planes_any(const column_sum *c) { planes_body(c); }
+static void row_any(const column_sum *c) { row_body(c); }
+
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("avx2")))
+
+#define EIGHT_AT(p) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
+
+AVX2 ALWAYS_INLINE void sum_rows_of(const row_sum *in, int rows)
+{
+    const row_sum r = *in;
+    int64_t k = 0;
+    for (; k + 16 <= r.n; k += 16) {
+        __m256 weight = _mm256_set1_ps(r.weight[0]);
+        __m256 low = _mm256_mul_ps(EIGHT_AT(r.pixels + k), weight), high = _mm256_mul_ps(EIGHT_AT(r.pixels + k + 8), weight);
+        for (int t = 1; t < rows; t++) {
+            const uint8_t *p = r.pixels + t * r.row_bytes + k;
+            weight = _mm256_set1_ps(r.weight[t]);
+            low = _mm256_add_ps(low, _mm256_mul_ps(EIGHT_AT(p), weight));
+            high = _mm256_add_ps(high, _mm256_mul_ps(EIGHT_AT(p + 8), weight));
+        }
+        _mm256_storeu_ps(r.sum + k, low);
+        _mm256_storeu_ps(r.sum + k + 8, high);
+    }
+    sum_row_ends(&r, k);
+}
+
+AVX2 static void sum_rows_avx2(const row_sum *r)
+{
+    if (r->count == 2) sum_rows_of(r, 2);
+    else if (r->count == 3) sum_rows_of(r, 3);
+    else sum_rows_of(r, r->count);
+}
+
+AVX2 static void planes_avx2(const column_sum *c) { planes_body(c); }
+AVX2 static void row_avx2(const column_sum *c) { row_body(c); }
+#endif
+
+static kernels choose_kernels(bool plain)
+{
+#if defined(__x86_64__)
+    if (!plain && __builtin_cpu_supports("avx2")) return (kernels){sum_rows_avx2, planes_avx2, row_avx2};
+#endif
+    (void)plain;
+    return (kernels){sum_rows_any, planes_any, row_any};
+}
+
+/* ---- one picture */
+
+void sw_resize_scratch_free(sw_resize_scratch *scratch)
+{
+    sw_free(scratch->memory);
+    *scratch = (sw_resize_scratch){0};
+}
+
+/* The work memory of a job, from one block that grows and is used again. */
+typedef struct work {
+    taps across, down;
+    float *sum, *row;
+} work;
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static uint8_t *carve(uint8_t **at, size_t bytes)
+{
+    uint8_t *mine = *at;
+    *at += padded(bytes);
+    return mine;
+}
+
+static sw_status work_make(const sw_resize_job *job, sw_resize_scratch *scratch, work *out, sw_error *err)
+{
+    size_t across = (size_t)job->out_width, down = (size_t)job->out_height;
+    *out = (work){.across.stride = stride_of(job->width / (double)across), .down.stride = stride_of(job->height / (double)down)};
+    size_t weights_across = across * (size_t)out->across.stride * sizeof(float);
+    size_t weights_down = down * (size_t)out->down.stride * sizeof(float);
+    size_t sum = (3 * (size_t)(job->clip_x1 - job->clip_x0 + out->across.stride) + 4) * sizeof(float);
+    size_t row = (3 * across + 1) * sizeof(float);
+    size_t need = 2 * padded(across * sizeof(int32_t)) + 2 * padded(down * sizeof(int32_t)) + padded(weights_across) +
+                  padded(weights_down) + padded(sum) + padded(row);
+    if (need > scratch->bytes) {
+        sw_resize_scratch_free(scratch);
+        scratch->memory = sw_calloc(1, need);
+        if (!scratch->memory) return sw_nomem(err);
+        scratch->bytes = need;
+    }
+    uint8_t *at = scratch->memory;
+    out->across.first = (int32_t *)(void *)carve(&at, across * sizeof(int32_t));
+    out->across.count = (int32_t *)(void *)carve(&at, across * sizeof(int32_t));
+    out->down.first = (int32_t *)(void *)carve(&at, down * sizeof(int32_t));
+    out->down.count = (int32_t *)(void *)carve(&at, down * sizeof(int32_t));
+    out->across.weight = (float *)(void *)carve(&at, weights_across);
+    out->down.weight = (float *)(void *)carve(&at, weights_down);
+    out->row = (float *)(void *)carve(&at, row);
+    out->sum = (float *)(void *)carve(&at, sum);
+    /* what other jobs left here may be any bits, and zero times NaN is not zero */
+    float *behind = out->sum + 3 * (job->clip_x1 - job->clip_x0);
+    memset(behind, 0, (3 * (size_t)out->across.stride + 4) * sizeof *behind);
+    taps_make(job->x, job->width, job->clip_x0, job->clip_x1, job->out_width, &out->across);
+    taps_make(job->y, job->height, job->clip_y0, job->clip_y1, job->out_height, &out->down);
     return SW_OK;
 }
 
-typedef struct to_bytes {
-    uint8_t *out;
-    int64_t width;
-    bool flip;
-} to_bytes;
-
-static void emit_bytes(void *ctx, int64_t y, const float *row)
+/* The rows of output y, summed, into w->sum. */
+static void sum_rows(const sw_resize_job *job, const kernels *k, const work *w, int64_t y)
 {
-    const to_bytes *to = ctx;
-    uint8_t *out = to->out + 3 * y * to->width;
-    for (int64_t i = 0; i < 3 * to->width && !to->flip; i++) out[i] = (uint8_t)(row[i] + 0.5f);
-    for (int64_t x = 0; x < to->width && to->flip; x++) {
-        for (int c = 0; c < 3; c++) out[3 * (to->width - 1 - x) + c] = (uint8_t)(row[3 * x + c] + 0.5f);
-    }
+    int64_t row_bytes = 3 * job->source_width;
+    row_sum r = {.pixels = job->pixels + (w->down.first[y] - job->source_y) * row_bytes + 3 * (job->clip_x0 - job->source_x),
+                 .row_bytes = row_bytes, .weight = w->down.weight + y * w->down.stride, .count = w->down.count[y],
+                 .n = 3 * (job->clip_x1 - job->clip_x0), .sum = w->sum};
+    k->sum_rows(&r);
 }
 
 sw_status sw_resize_run_u8(const sw_resize_job *job, uint8_t *out, sw_error *err)
 {
-    to_bytes to = {out, job->out_width, job->flip_x};
-    return sw_resize_run(job, emit_bytes, &to, err);
-}
-
-typedef struct to_planes {
-    float *out;
-    int64_t width, height;
-    bool flip;
-    float scale[3], offset[3];
-} to_planes;
-
-static void emit_planes(void *ctx, int64_t y, const float *row)
-{
-    const to_planes *to = ctx;
-    for (int c = 0; c < 3; c++) {
-        float *restrict out = to->out + (c * to->height + y) * to->width;
-        const float scale = to->scale[c], offset = to->offset[c];
-        if (to->flip) {
-            for (int64_t x = 0; x < to->width; x++) out[to->width - 1 - x] = row[3 * x + c] * scale + offset;
-        } else {
-            for (int64_t x = 0; x < to->width; x++) out[x] = row[3 * x + c] * scale + offset;
+    SW_CLEANUP(sw_resize_scratch_free) sw_resize_scratch scratch = {0};
+    work w;
+    kernels k = choose_kernels(job->plain);
+    SW_TRY(work_make(job, &scratch, &w, err));
+    column_sum c = {.sum = w.sum, .sum_first = job->clip_x0, .taps = &w.across, .n = job->out_width, .row = w.row};
+    for (int64_t y = 0; y < job->out_height; y++) {
+        uint8_t *to = out + 3 * (job->flip_y ? job->out_height - 1 - y : y) * c.n;
+        sum_rows(job, &k, &w, y);
+        k.row(&c);
+        for (int64_t i = 0; i < 3 * c.n && !job->flip_x; i++) to[i] = (uint8_t)(w.row[i] + 0.5f);
+        for (int64_t x = 0; x < c.n && job->flip_x; x++) {
+            for (int i = 0; i < 3; i++) to[3 * (c.n - 1 - x) + i] = (uint8_t)(w.row[3 * x + i] + 0.5f);
         }
     }
+    return SW_OK;
 }
 
-static sw_status job_of(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
-                        int64_t width, int64_t height, sw_resize_job *out, sw_error *err)
+sw_status sw_resize_run_planes(const sw_resize_job *job, const float *scale, const float *offset, float *planes,
+                               sw_resize_scratch *scratch, sw_error *err)
+{
+    work w;
+    kernels k = choose_kernels(job->plain);
+    SW_TRY(work_make(job, scratch, &w, err));
+    column_sum c = {.sum = w.sum, .sum_first = job->clip_x0, .taps = &w.across, .n = job->out_width, .flip = job->flip_x};
+    for (int i = 0; i < 3; i++) {
+        int plane = job->swap ? 2 - i : i;
+        c.scale[i] = scale ? scale[plane] : 1;
+        c.offset[i] = offset ? offset[plane] : 0;
+    }
+    for (int64_t y = 0; y < job->out_height; y++) {
+        int64_t to = job->flip_y ? job->out_height - 1 - y : y;
+        for (int i = 0; i < 3; i++) c.plane[i] = planes + ((job->swap ? 2 - i : i) * job->out_height + to) * c.n;
+        sum_rows(job, &k, &w, y);
+        k.planes(&c);
+    }
+    return SW_OK;
+}
+
+sw_status sw_resize_job_of(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
+                           int64_t width, int64_t height, sw_resize_job *out, sw_error *err)
 {
     if (width < 1 || height < 1 || width > INT32_MAX || height > INT32_MAX) {
         return sw_error_set(err, SW_E_INVALID, "cannot resize to %lld x %lld pixels", (long long)width,
@@ -186,19 +396,17 @@ sw_status sw_resize_crop(const uint8_t *pixels, int64_t source_width, int64_t so
                          int64_t width, int64_t height, const float *scale, const float *offset, float *planes,
                          sw_error *err)
 {
+    SW_CLEANUP(sw_resize_scratch_free) sw_resize_scratch scratch = {0};
     sw_resize_job job = {0};
-    to_planes to = {planes, width, height, crop->flip_x, {1, 1, 1}, {0, 0, 0}};
-    SW_TRY(job_of(pixels, source_width, source_height, crop, width, height, &job, err));
-    if (scale) memcpy(to.scale, scale, sizeof to.scale);
-    if (offset) memcpy(to.offset, offset, sizeof to.offset);
-    return sw_resize_run(&job, emit_planes, &to, err);
+    SW_TRY(sw_resize_job_of(pixels, source_width, source_height, crop, width, height, &job, err));
+    return sw_resize_run_planes(&job, scale, offset, planes, &scratch, err);
 }
 
 sw_status sw_resize_crop_u8(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
                             int64_t width, int64_t height, uint8_t *out, sw_error *err)
 {
     sw_resize_job job = {0};
-    SW_TRY(job_of(pixels, source_width, source_height, crop, width, height, &job, err));
+    SW_TRY(sw_resize_job_of(pixels, source_width, source_height, crop, width, height, &job, err));
     return sw_resize_run_u8(&job, out, err);
 }
 

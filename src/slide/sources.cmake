@@ -3,6 +3,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/image_jpeg.c
   ${CMAKE_SOURCE_DIR}/src/slide/image_png.c
   ${CMAKE_SOURCE_DIR}/src/slide/image_tiff.c
+  ${CMAKE_SOURCE_DIR}/src/slide/jpeg_reader.c
   ${CMAKE_SOURCE_DIR}/src/slide/resize.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_list.c
