@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What `make bench` calls. With python3 bench.py measures in turns with PyTorch (where that is installed); without it the C
+# programs run by themselves. --breakdown: where the time goes, per op and shape. $SLIDEWISE_BUILD is the build folder.
+here=$(dirname "$0")
+programs="${SLIDEWISE_BUILD:-$here/../build/release}/bench"
+[ -x "$programs/bench_encoder" ] || { echo "bench/run.sh: $programs/bench_encoder is missing; build slidewise_bench" >&2; exit 1; }
+
+alone() {
+    store=$(mktemp -d) || exit 1
+    trap 'rm -rf "$store"' EXIT
+    "$programs/bench_store" out="$store" patches="${PATCHES:-1024}" && "$programs/bench_floor" || exit 1
+    precisions=fp32
+    [ "$("$programs/bench_floor" repeats=1 | sed -n 's/bf16_gflops //p')" = 0 ] || precisions='fp32 bf16'
+    for precision in $precisions; do
+        echo "== $precision"
+        "$programs/bench_encoder" kind=forward precision=$precision "$@" &&
+            "$programs/bench_encoder" kind=train precision=$precision "$@" &&
+            "$programs/bench_step" store="$store" precision=$precision "$@" &&
+            "$programs/bench_infer" store="$store" precision=$precision "$@" || exit 1
+    done
+    "$programs/bench_step" store="$store" kind=start patches=8 || exit 1
+    for n in 512 10000; do
+        "$programs/bench_attend" n=$n kind=forward && "$programs/bench_attend" n=$n kind=train || exit 1
+    done
+}
+
+case " $* " in
+*" --breakdown "*) alone breakdown=1 repeats=3 ;;
+*) if command -v python3 > /dev/null; then exec python3 "$here/bench.py" "$@"; else alone; fi ;;
+esac
