@@ -109,6 +109,11 @@ sw_status sw_aggregator_init(const sw_aggregator *a, uint64_t seed, sw_error *er
     return sw_nn_init(a->builder, seed, err);
 }
 
+sw_status sw_aggregator_init_blank(const sw_aggregator *a, sw_error *err)
+{
+    return sw_nn_init_blank(a->builder, err);
+}
+
 sw_aggregator_out sw_aggregator_forward(const sw_aggregator *a, sw_tape *tape, sw_var *x, const sw_nn_mode *mode)
 {
     return a->def->forward(a->state, &a->options, tape, a->slab, x, mode);

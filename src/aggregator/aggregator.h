@@ -58,6 +58,7 @@ void sw_aggregator_free(sw_aggregator *aggregator);
 const char *sw_aggregator_name(const sw_aggregator *aggregator);
 const sw_aggregator_options *sw_aggregator_get_options(const sw_aggregator *aggregator);
 sw_status sw_aggregator_init(const sw_aggregator *aggregator, uint64_t seed, sw_error *err) SW_MUST_CHECK;
+sw_status sw_aggregator_init_blank(const sw_aggregator *aggregator, sw_error *err) SW_MUST_CHECK; /* nothing drawn: a file follows */
 sw_aggregator_out sw_aggregator_forward(const sw_aggregator *aggregator, sw_tape *tape, sw_var *x,
                                         const sw_nn_mode *mode);
 

@@ -173,7 +173,7 @@ static int write_all(int fd, const char *bytes, size_t size)
         bytes += put;
         size -= (size_t)put;
     }
-    return fsync(fd) == 0 ? 0 : errno;
+    return 0;
 }
 
 sw_status sw_file_probe(const char *path, sw_error *err)
@@ -201,11 +201,19 @@ static int sync_folder_of(const char *path)
 
 sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_error *err)
 {
+    return sw_file_write_after(path, NULL, 0, bytes, size, err);
+}
+
+sw_status sw_file_write_after(const char *path, const void *head, size_t head_size, const void *bytes, size_t size,
+                              sw_error *err)
+{
     SW_AUTOFREE char *temporary = sw_asprintf("%s" TEMPORARY "XXXXXX", path);
     if (!temporary) return sw_nomem(err);
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) return path_error(err, "write", path, errno);
-    int reason = write_all(fd, bytes, size);
+    int reason = write_all(fd, head, head_size);
+    if (reason == 0) reason = write_all(fd, bytes, size);
+    if (reason == 0 && fsync(fd) != 0) reason = errno;
     /* mkostemp makes private files; what we write follows the permissions of the file it replaces,
      * or is readable like any other output of the user. */
     struct stat old;

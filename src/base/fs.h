@@ -21,6 +21,9 @@ sw_status sw_file_size(const char *path, int64_t *bytes, sw_error *err) SW_MUST_
 sw_status sw_file_read(const char *path, sw_buf *out, sw_error *err) SW_MUST_CHECK;
 /* Writes beside `path`, fsyncs and renames: readers see the old file or the whole new one. */
 sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_error *err) SW_MUST_CHECK;
+/* The same with `head` before the bytes. */
+sw_status sw_file_write_after(const char *path, const void *head, size_t head_size, const void *bytes, size_t size,
+                              sw_error *err) SW_MUST_CHECK;
 /* Whether sw_file_write to `path` can succeed: asked before long work whose result goes there. */
 sw_status sw_file_probe(const char *path, sw_error *err) SW_MUST_CHECK;
 /* Removes what a killed sw_file_write left in `dir`. Only while no one writes there. */

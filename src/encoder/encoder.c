@@ -94,6 +94,11 @@ sw_status sw_encoder_init(const sw_encoder *e, uint64_t seed, sw_error *err)
     return sw_nn_init(e->builder, seed, err);
 }
 
+sw_status sw_encoder_init_blank(const sw_encoder *e, sw_error *err)
+{
+    return sw_nn_init_blank(e->builder, err);
+}
+
 sw_var *sw_encoder_forward(const sw_encoder *e, sw_tape *tape, bool frozen, sw_var *images, const sw_nn_mode *mode)
 {
     sw_nn_mode used = frozen ? sw_nn_mode_eval() : *mode;

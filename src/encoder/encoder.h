@@ -27,6 +27,7 @@ void sw_encoder_free(sw_encoder *encoder);
 const char *sw_encoder_name(const sw_encoder *encoder);
 int sw_encoder_dim(const sw_encoder *encoder);
 sw_status sw_encoder_init(const sw_encoder *encoder, uint64_t seed, sw_error *err) SW_MUST_CHECK; /* random start */
+sw_status sw_encoder_init_blank(const sw_encoder *encoder, sw_error *err) SW_MUST_CHECK; /* nothing drawn: a file follows */
 
 /* `frozen`: no gradient, and the running statistics whatever the mode. */
 sw_var *sw_encoder_forward(const sw_encoder *encoder, sw_tape *tape, bool frozen, sw_var *images,

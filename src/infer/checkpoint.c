@@ -184,6 +184,7 @@ static sw_status open_parts(sw_backend *be, const char *path, sw_model **model, 
     if (!model) return SW_OK;
     SW_TRY(need_text(w, model_key, &text, err));
     SW_TRY(sw_model_options_parse(text, path, &options, err));
+    options.blank = true;
     SW_TRY(sw_model_new(be, SW_F32, &options, model, err));
     sw_status status = sw_model_get(*model, "", w, err);
     if (status == SW_OK && sw_model_classes(*model) != use->n_classes)

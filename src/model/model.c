@@ -30,8 +30,9 @@ static sw_status set_up(sw_model *m, sw_dtype dtype, const sw_model_options *o, 
     m->options.mil.input_dim = sw_encoder_dim(m->encoder);
     SW_TRY(sw_aggregator_new(m->aggregator_name, &m->options.mil, m->slab, &m->aggregator, err));
     SW_TRY(sw_slab_commit(m->slab, err));
-    SW_TRY(sw_encoder_init(m->encoder, o->seed, err));
-    return sw_aggregator_init(m->aggregator, o->seed, err);
+    SW_TRY(o->blank || o->blank_encoder ? sw_encoder_init_blank(m->encoder, err)
+                                        : sw_encoder_init(m->encoder, o->seed, err));
+    return o->blank ? sw_aggregator_init_blank(m->aggregator, err) : sw_aggregator_init(m->aggregator, o->seed, err);
 }
 
 sw_status sw_model_new(sw_backend *be, sw_dtype dtype, const sw_model_options *options, sw_model **out, sw_error *err)
@@ -116,7 +117,9 @@ static sw_status run_flat(sw_backend *be, sw_op_id op, const void *attr, const s
 sw_status sw_model_twin(const sw_model *m, sw_model **out, sw_error *err)
 {
     sw_model *twin = NULL;
-    SW_TRY(sw_model_new(m->be, sw_slab_dtype(m->slab), &m->options, &twin, err));
+    sw_model_options options = m->options;
+    options.blank = true;
+    SW_TRY(sw_model_new(m->be, sw_slab_dtype(m->slab), &options, &twin, err));
     sw_status status = run_flat(m->be, SW_OP_COPY, NULL, sw_slab_params(m->slab), sw_slab_params(twin->slab), err);
     if (status == SW_OK)
         status = run_flat(m->be, SW_OP_COPY, NULL, sw_slab_buffers(m->slab), sw_slab_buffers(twin->slab), err);

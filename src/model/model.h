@@ -10,6 +10,7 @@ typedef struct sw_model_options {
     const char *encoder;    /* "resnet18" */
     const char *aggregator; /* "abmilx" */
     sw_aggregator_options mil; /* input_dim is set from the encoder */
+    bool blank, blank_encoder; /* nothing is drawn for the whole, or for the encoder: values from a file follow */
     bool frozen;            /* the encoder has no gradient and uses its running statistics */
     uint64_t seed;          /* of the random start */
 } sw_model_options;

@@ -91,21 +91,28 @@ static double deviation(sw_init init, const sw_shape *shape)
     return init == SW_INIT_XAVIER ? sqrt(2.0 / (fan_in + fan_out)) : sqrt(2.0 / fan_out);
 }
 
-static sw_status init_one(const sw_nn_builder *b, const start *s, uint64_t seed, sw_error *err)
+/* `seed` NULL: nothing is drawn. */
+static sw_status init_one(const sw_nn_builder *b, const start *s, const uint64_t *seed, sw_error *err)
 {
     const sw_shape *shape = sw_slab_shape(b->slab, s->index);
     int64_t n = sw_shape_count(shape);
     SW_AUTOFREE double *value = sw_calloc((size_t)n, sizeof *value);
     if (!value) return sw_nomem(err);
-    bool random = s->init == SW_INIT_XAVIER || s->init == SW_INIT_KAIMING_FAN_OUT;
+    bool random = seed && (s->init == SW_INIT_XAVIER || s->init == SW_INIT_KAIMING_FAN_OUT);
     double sd = random ? deviation(s->init, shape) : 0.0;
-    sw_rng rng = sw_rng_stream(seed, SW_RNG_INIT, 0, (uint32_t)s->index, 0);
+    sw_rng rng = sw_rng_stream(seed ? *seed : 0, SW_RNG_INIT, 0, (uint32_t)s->index, 0);
     for (int64_t i = 0; i < n; i++) value[i] = random ? sd * sw_rng_normal(&rng) : s->init == SW_INIT_ONE ? 1.0 : 0.0;
     return sw_tensor_upload_f64(sw_slab_value(b->slab, s->index), value, err);
 }
 
 sw_status sw_nn_init(const sw_nn_builder *b, uint64_t seed, sw_error *err)
 {
-    for (size_t i = 0; i < b->count; i++) SW_TRY(init_one(b, &b->entry[i], seed, err));
+    for (size_t i = 0; i < b->count; i++) SW_TRY(init_one(b, &b->entry[i], &seed, err));
+    return SW_OK;
+}
+
+sw_status sw_nn_init_blank(const sw_nn_builder *b, sw_error *err)
+{
+    for (size_t i = 0; i < b->count; i++) SW_TRY(init_one(b, &b->entry[i], NULL, err));
     return SW_OK;
 }

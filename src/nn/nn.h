@@ -30,5 +30,7 @@ int sw_nn_add(sw_nn_builder *builder, sw_slab_kind kind, sw_init init, sw_shape 
 sw_status sw_nn_builder_status(const sw_nn_builder *builder, sw_error *err) SW_MUST_CHECK;
 /* After sw_slab_commit: uploads the start values. Entry i draws from stream (seed, INIT, 0, i, 0). */
 sw_status sw_nn_init(const sw_nn_builder *builder, uint64_t seed, sw_error *err) SW_MUST_CHECK;
+/* The same with zeros for what would be drawn, where a file follows: millions of normal numbers take a while. */
+sw_status sw_nn_init_blank(const sw_nn_builder *builder, sw_error *err) SW_MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 
 enum { TRAIN_CHUNK = 128, EVAL_CHUNK = 256 }; /* without a budget */
 enum { EVAL_AHEAD = 3 };                      /* chunks of pixels: one computed, two prepared */
+enum { PLAN_BYTES = 96 };                     /* of a patch in the plan of a step: what is drawn and how it is cut */
 enum { WORKER_BYTES = 2 << 20 };              /* of a loading thread: a decoder and one picture */
 
 /* What the checkpoint of an interrupted run remembers stands for what is not given: chunks decide batch statistics. */
@@ -49,14 +50,19 @@ static sw_status fit(sw_trainer *t, bool training, double budget, int64_t *chunk
 {
     sw_memory_cost cost;
     sw_memory_load load = {.waiting = EVAL_AHEAD};
+    sw_loader_options lo = sw_loader_options_of(&t->config);
     char need[32], have[32];
     SW_TRY(sw_memory_measure(t->model, (int)t->config.augment.crop_px, training, &cost, err));
     load.other = besides(t, &cost);
     load.patches = training ? t->config.train.batch_bags * t->scales.plan.total : largest_slide(t);
-    if (training) load.waiting = sw_loader_options_of(&t->config).ahead + 1;
+    if (training) {
+        load.waiting = lo.ahead + 1;
+        load.other += PLAN_BYTES * (double)(lo.ahead + 2) * (double)load.patches;
+    }
     if (*chunk == 0) SW_TRY(sw_memory_pick(&cost, &load, budget, training ? 0 : EVAL_CHUNK, "run.memory", chunk, err));
     double total = sw_memory_total(&cost, &load, *chunk);
     if (total > t->memory_estimate) t->memory_estimate = total;
+    if (training && total < budget) t->keep_bytes = (int64_t)(budget - total); /* pixels that need not be decoded twice */
     if (total > budget)
         sw_log_warning(t->sink, "%s is %lld, which needs about %s, more than run.memory (%s)",
                        training ? "train.chunk_patches" : "eval.chunk_patches", (long long)*chunk,

@@ -90,6 +90,7 @@ static sw_status make_model(sw_trainer *t, sw_error *err)
     sw_backend_options bo = {.threads = (int)c->run.threads, .deterministic = c->run.deterministic};
     sw_model_options mo = model_options(t);
     SW_TRY(sw_backend_new(c->run.backend, &bo, &t->be, err));
+    mo.blank_encoder = *c->encoder.weights != '\0';
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
     if (*c->encoder.weights) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
     SW_TRY(sw_model_zero_grad(t->model, err));
@@ -135,6 +136,7 @@ static sw_status make_loader(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
     sw_loader_options lo = sw_loader_options_of(c);
+    lo.keep_bytes = t->keep_bytes;
     int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: all CPUs */
     SW_TRY(sw_pool_new(workers, &t->pool, err));
     return sw_loader_new(t->store, t->dataset, SW_SPLIT_TRAIN, &t->scales, &lo, t->pool, &t->loader, err);

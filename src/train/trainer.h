@@ -39,6 +39,7 @@ typedef struct sw_trainer {
     sw_train_state state;
     sw_runlog *log;
     double memory_estimate; /* bytes that the process will take at most; 0: not asked for */
+    int64_t keep_bytes; /* of pixels that may wait for a step's second pass */
     int64_t saved_ns;  /* when the last checkpoint was written */
 } sw_trainer;
 

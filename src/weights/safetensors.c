@@ -156,11 +156,9 @@ sw_status sw_weights_writer_save(const sw_weights_writer *w, const char *path, s
     if (w->text.size > 0) sw_buf_printf(&file, "\"__metadata__\":{%s}%s", w->text.data, w->header.size > 0 ? "," : "");
     if (w->header.size > 0) sw_buf_append(&file, w->header.data, w->header.size);
     sw_buf_puts(&file, "}");
-    while (file.size % 8 != 0) sw_buf_puts(&file, " "); /* data start aligned */
+    while (file.size % 8 != 0 && !file.failed) sw_buf_puts(&file, " "); /* data start aligned */
     SW_TRY(sw_buf_status(&file, err));
     uint64_t header = file.size - 8;
     for (int i = 0; i < 8; i++) file.data[i] = (char)(header >> (8 * i) & 255);
-    if (w->data.size > 0) sw_buf_append(&file, w->data.data, w->data.size);
-    SW_TRY(sw_buf_status(&file, err));
-    return sw_file_write(path, file.data, file.size, err);
+    return sw_file_write_after(path, file.data, file.size, w->data.data, w->data.size, err); /* data are large: no copy */
 }
