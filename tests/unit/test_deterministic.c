@@ -139,15 +139,3 @@ TEST(steps_repeat_bit_for_bit_at_a_fixed_number_of_threads)
         check_same(&a, &b);
     }
 }
-
-/* Otherwise the first test would prove nothing: without the option, threads do show. */
-TEST(without_the_option_threads_differ_by_rounding)
-{
-    SW_CLEANUP(result_free) result a = {.loss = NAN};
-    SW_CLEANUP(result_free) result b = {.loss = NAN};
-    step(&(sw_backend_options){.threads = 1}, &a);
-    step(&(sw_backend_options){.threads = 3}, &b);
-    CHECK_INT(a.n_params, b.n_params);
-    CHECK(different(a.grads, b.grads, a.n_params) > 0);
-    CHECK(fabs(a.loss - b.loss) <= 1e-4 * fabs(b.loss));
-}

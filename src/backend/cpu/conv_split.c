@@ -6,7 +6,7 @@
 
 #include "backend/cpu/cpu_internal.h"
 
-/* Parts of a batch: enough for this many threads, but of two images at least: each part reorders the weights. */
+/* Parts of a batch: enough for this many threads, but of two images at least, for work between calls. */
 #define MOST_PARTS 32
 #define LEAST_IMAGES 2
 /* The weight gradients of all parts lie in memory until they are added. */
@@ -14,6 +14,7 @@
 
 typedef struct split {
     const sw_dnn_conv *shape;
+    uint64_t call; /* its number: one lane puts the weights in order once for all its parts */
     int64_t parts, x_image, y_image; /* bytes of one image */
     int64_t w_count;
     const char *x, *y; /* what the direction reads */
@@ -22,10 +23,10 @@ typedef struct split {
     float *sums; /* [parts][w_count] gradients of the weights */
 } split;
 
-static split split_of(const sw_dnn_conv *s)
+static split split_of(sw_cpu *cpu, const sw_dnn_conv *s)
 {
     int64_t element = s->bf16 ? 2 : 4;
-    split p = {.shape = s, .parts = 1, .x_image = s->c * s->h * s->w * element,
+    split p = {.shape = s, .call = ++cpu->split_calls, .parts = 1, .x_image = s->c * s->h * s->w * element,
                .y_image = s->o * s->oh * s->ow * element, .w_count = s->o * s->c * s->kh * s->kw};
     while (p.parts < MOST_PARTS && s->n / (2 * p.parts) >= LEAST_IMAGES) p.parts *= 2;
     return p;
@@ -45,13 +46,14 @@ static sw_status forward_part(sw_dnn *lane, void *ctx, int64_t part, sw_error *e
     const split *p = ctx;
     int64_t first;
     sw_dnn_conv s = part_of(p, part, &first);
+    sw_dnn_same_weights(lane, p->call);
     return sw_dnn_conv_forward(lane, &s, p->x + first * p->x_image, p->w, p->bias, p->out + first * p->y_image, err);
 }
 
 sw_status sw_cpu_split_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w,
                                const float *bias, void *y, sw_error *err)
 {
-    split p = split_of(shape);
+    split p = split_of(cpu, shape);
     p.x = x;
     p.w = w;
     p.bias = bias;
@@ -64,13 +66,14 @@ static sw_status data_part(sw_dnn *lane, void *ctx, int64_t part, sw_error *err)
     const split *p = ctx;
     int64_t first;
     sw_dnn_conv s = part_of(p, part, &first);
+    sw_dnn_same_weights(lane, p->call);
     return sw_dnn_conv_backward_data(lane, &s, p->y + first * p->y_image, p->w, p->out + first * p->x_image, err);
 }
 
 sw_status sw_cpu_split_backward_data(sw_cpu *cpu, const sw_dnn_conv *shape, const void *dy, const float *w, void *dx,
                                      sw_error *err)
 {
-    split p = split_of(shape);
+    split p = split_of(cpu, shape);
     p.y = dy;
     p.w = w;
     p.out = dx;
@@ -101,7 +104,7 @@ static void add_parts(const sw_cpu *cpu, const split *p, float *dw)
 sw_status sw_cpu_split_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const void *dy,
                                         float *dw, sw_error *err)
 {
-    split p = split_of(shape);
+    split p = split_of(cpu, shape);
     p.x = x;
     p.y = dy;
     size_t bytes = (size_t)p.w_count * sizeof(float);

@@ -46,6 +46,7 @@ typedef struct sw_cpu {
     const sw_simd *simd;
     int block; /* channels per block of layout 1 */
     sw_dnn *dnn;
+    uint64_t split_calls; /* convolutions on the lanes so far */
     sw_dnn **lane; /* one per thread; NULL unless results must not depend on the number of threads */
     sw_cpu_cache cache;
     struct {

@@ -84,6 +84,8 @@ struct sw_dnn {
     uint64_t tick;
     void *pad, *weights; /* scratch shared by all primitives */
     size_t pad_bytes, weights_bytes;
+    uint64_t call, ordered_call; /* of sw_dnn_same_weights; the call that `weights` were put in order for, */
+    const conv *ordered;         /* and for which primitive */
 };
 
 const char *sw_onednn_version(void)
@@ -173,6 +175,7 @@ void sw_dnn_trim(sw_dnn *dnn)
     dnn->conv_count = 0;
     sw_free(dnn->pad);
     sw_free(dnn->weights);
+    dnn->ordered = NULL;
     dnn->pad = dnn->weights = NULL;
     dnn->pad_bytes = dnn->weights_bytes = 0;
 }
@@ -366,6 +369,7 @@ static sw_status conv_remember(sw_dnn *dnn, conv *c, sw_error *err)
     size_t oldest = 0;
     for (size_t i = 1; i < dnn->conv_count; i++)
         if (dnn->conv[i]->used < dnn->conv[oldest]->used) oldest = i;
+    if (dnn->ordered == dnn->conv[oldest]) dnn->ordered = NULL;
     conv_free(dnn->conv[oldest]);
     dnn->conv[oldest] = c;
     return SW_OK;
@@ -405,11 +409,28 @@ static dnnl_status_t reorder_run(const sw_dnn *dnn, const conv *c, dnnl_memory_t
     return dnnl_primitive_execute(c->reorder, dnn->stream, 2, args);
 }
 
+void sw_dnn_same_weights(sw_dnn *dnn, uint64_t call)
+{
+    dnn->call = call;
+}
+
+/* Puts the weights into the primitive's layout and type, unless they are from an earlier part of this call. */
+static sw_status order_weights(sw_dnn *dnn, const conv *c, sw_error *err)
+{
+    if (dnn->call && dnn->call == dnn->ordered_call && dnn->ordered == c) return SW_OK;
+    dnn->ordered = NULL;
+    DNN_TRY(reorder_run(dnn, c, c->w_plain, c->w), "reorder weights");
+    dnn->ordered = c;
+    dnn->ordered_call = dnn->call;
+    return SW_OK;
+}
+
 /* Runs a convolution: x, w (plain), bias, y are what the direction reads and writes. */
 static sw_status conv_run(sw_dnn *dnn, conv *c, const void *x, const float *w, const float *bias, const void *y,
                           sw_error *err)
 {
     SW_TRY(reserve(&dnn->pad, &dnn->pad_bytes, c->pad_bytes, err));
+    if (c->reorder && c->w_bytes > dnn->weights_bytes) dnn->ordered = NULL;
     if (c->reorder) SW_TRY(reserve(&dnn->weights, &dnn->weights_bytes, c->w_bytes, err));
     dnnl_memory_set_data_handle(c->x, (void *)(uintptr_t)x);
     dnnl_memory_set_data_handle(c->y, (void *)(uintptr_t)y);
@@ -418,13 +439,14 @@ static sw_status conv_run(sw_dnn *dnn, conv *c, const void *x, const float *w, c
     dnnl_memory_set_data_handle(c->pad, dnn->pad);
     if (c->bias) dnnl_memory_set_data_handle(c->bias, (void *)(uintptr_t)bias);
     direction dir = (direction)c->key.direction;
-    if (c->reorder && dir != BACKWARD_WEIGHTS) DNN_TRY(reorder_run(dnn, c, c->w_plain, c->w), "reorder weights");
+    if (c->reorder && dir != BACKWARD_WEIGHTS) SW_TRY(order_weights(dnn, c, err));
     int x_arg = dir == BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
     int w_arg = dir == BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
     int y_arg = dir == FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
     dnnl_exec_arg_t args[] = {
         {x_arg, c->x}, {w_arg, c->w}, {y_arg, c->y}, {DNNL_ARG_SCRATCHPAD, c->pad}, {DNNL_ARG_BIAS, c->bias}};
     DNN_TRY(dnnl_primitive_execute(c->primitive, dnn->stream, c->bias ? 5 : 4, args), "run a convolution");
+    if (dir == BACKWARD_WEIGHTS) dnn->ordered = NULL;
     if (c->reorder && dir == BACKWARD_WEIGHTS) DNN_TRY(reorder_run(dnn, c, c->w, c->w_plain), "reorder weights");
     DNN_TRY(dnnl_stream_wait(dnn->stream), "finish a convolution");
     return SW_OK;

@@ -24,6 +24,9 @@ void sw_dnn_free(sw_dnn *dnn);
 size_t sw_dnn_scratch_bytes(const sw_dnn *dnn);
 void sw_dnn_trim(sw_dnn *dnn); /* lets go of scratch memory and cached primitives */
 
+/* Weights given under one number are the same at each call and are put in order only once; 0: look at them each time. */
+void sw_dnn_same_weights(sw_dnn *dnn, uint64_t call);
+
 /* Weights, bias and their gradients are plain floats whatever x is; results are overwritten, but for shape->sum.
  * `bias` [o] is read only where shape->bias says so. Only int64_t members above: the shape is compared byte by byte. */
 sw_status sw_dnn_conv_forward(sw_dnn *dnn, const sw_dnn_conv *shape, const void *x, const float *w,
