@@ -97,6 +97,12 @@ sw_status sw_cpu_norm_statistics(sw_cpu *cpu, const sw_norm_spans *s, const sw_b
     return SW_OK;
 }
 
+/* Large results, in whole vectors of an aligned layout, are written past the caches. */
+static bool goes_past(const sw_norm_spans *s)
+{
+    return s->layout == SW_CPU_BLOCKED && (size_t)(s->bytes * s->n * s->groups) >= SW_CPU_PAST_CACHE;
+}
+
 /* in: x, gain, offset, running_mean, running_var, residual|NULL; out: y, mean, inverse deviation */
 sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
@@ -120,6 +126,7 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
         }
     }
     const float *gain = sw_cpu_f32(args->in[1]), *offset = sw_cpu_f32(args->in[2]);
+    bool past = goes_past(&s);
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s.dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s.n * s.groups; i++) {
@@ -131,7 +138,7 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
         sw_cpu_norm_spread(&s, offset, group, per_offset);
         for (int l = 0; l < SW_SPAN; l++) per_scale[l] *= per_inverse[l];
         simd->norm(x_data + at, residual ? (const char *)residual + at : NULL, y_data + at, s.length, per_mean,
-                   per_scale, per_offset, attr->relu);
+                   per_scale, per_offset, attr->relu, past);
     }
     y->layout = s.layout;
     return SW_OK;
@@ -170,6 +177,7 @@ static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const floa
 {
     const sw_norm_spans *s = &b->s;
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
+    bool past = goes_past(s) && !b->add_dx;
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
         int64_t group = i % s->groups, at = i * s->bytes;
@@ -181,7 +189,7 @@ static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const floa
         sw_cpu_norm_spread(s, c2, group, per_c2);
         if (b->dx)
             simd->norm_grad(b->x + at, y, b->dy + at, b->dx + at, b->add_dx, s->length, per_mean, per_scale, per_c1,
-                            per_c2);
+                            per_c2, past);
         if (b->dresidual) simd->masked(y, b->dy + at, b->dresidual + at, b->add_dresidual, s->length);
     }
 }

@@ -83,6 +83,10 @@ sw_status sw_cpu_cache_init(sw_cpu_cache *cache, sw_error *err) SW_MUST_CHECK;
 size_t sw_cpu_cache_idle(sw_cpu_cache *cache); /* bytes of free blocks between those that are held */
 void sw_cpu_cache_trim(sw_cpu_cache *cache);
 void sw_cpu_cache_destroy(sw_cpu_cache *cache);
+/* Memory of one owner, 64-byte aligned, on huge pages where it is large and the system has them: transforms walk
+ * dozens of rows at once. NULL: out of memory. */
+void *sw_cpu_pages_new(size_t bytes);
+void sw_cpu_pages_free(void *mem); /* NULL is fine */
 /* At least `bytes` of 64-byte aligned memory, valid until the slot is asked for again. */
 sw_status sw_cpu_scratch(sw_cpu *cpu, sw_cpu_slot slot, size_t bytes, void **mem, sw_error *err) SW_MUST_CHECK;
 void sw_cpu_scratch_free(sw_cpu *cpu);

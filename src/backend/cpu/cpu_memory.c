@@ -246,12 +246,31 @@ void sw_cpu_cache_destroy(sw_cpu_cache *cache)
     pthread_mutex_destroy(&cache->lock);
 }
 
+void *sw_cpu_pages_new(size_t bytes)
+{
+    size_t capacity = bytes ? bytes : ALIGNMENT;
+    SW_AUTOFREE void *token = sw_malloc(1);
+    sw_cpu_block *b = !token ? NULL : capacity < ARENA_BYTES ? small_block(capacity) : own_mapping(capacity);
+    if (!b) return NULL;
+    b->token = SW_STEAL(token);
+    return b + 1;
+}
+
+void sw_cpu_pages_free(void *mem)
+{
+    if (!mem) return;
+    sw_cpu_block *b = (sw_cpu_block *)mem - 1;
+    sw_free(b->token);
+    if (b->place == MAPPING) munmap(b, b->mapped);
+    else sw_free(b);
+}
+
 sw_status sw_cpu_scratch(sw_cpu *cpu, sw_cpu_slot slot, size_t bytes, void **mem, sw_error *err)
 {
     if (bytes > cpu->scratch[slot].bytes || !cpu->scratch[slot].mem) {
-        sw_free(cpu->scratch[slot].mem);
+        sw_cpu_pages_free(cpu->scratch[slot].mem);
         cpu->scratch[slot].bytes = 0;
-        cpu->scratch[slot].mem = sw_aligned_alloc(ALIGNMENT, bytes ? bytes : ALIGNMENT);
+        cpu->scratch[slot].mem = sw_cpu_pages_new(bytes);
         if (!cpu->scratch[slot].mem) return sw_nomem(err);
         cpu->scratch[slot].bytes = bytes;
     }
@@ -262,7 +281,7 @@ sw_status sw_cpu_scratch(sw_cpu *cpu, sw_cpu_slot slot, size_t bytes, void **mem
 void sw_cpu_scratch_free(sw_cpu *cpu)
 {
     for (int i = 0; i < SW_SLOT_COUNT; i++) {
-        sw_free(cpu->scratch[i].mem);
+        sw_cpu_pages_free(cpu->scratch[i].mem);
         cpu->scratch[i].mem = NULL;
         cpu->scratch[i].bytes = 0;
     }

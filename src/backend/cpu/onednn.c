@@ -8,6 +8,7 @@
 #include <omp.h>
 #endif
 
+#include "backend/cpu/cpu_internal.h"
 #include "base/mem.h"
 #include "base/versions.h"
 
@@ -173,8 +174,8 @@ void sw_dnn_trim(sw_dnn *dnn)
 {
     for (size_t i = 0; i < dnn->conv_count; i++) conv_free(dnn->conv[i]);
     dnn->conv_count = 0;
-    sw_free(dnn->pad);
-    sw_free(dnn->weights);
+    sw_cpu_pages_free(dnn->pad);
+    sw_cpu_pages_free(dnn->weights);
     dnn->ordered = NULL;
     dnn->pad = dnn->weights = NULL;
     dnn->pad_bytes = dnn->weights_bytes = 0;
@@ -193,9 +194,9 @@ void sw_dnn_free(sw_dnn *dnn)
 static sw_status reserve(void **mem, size_t *have, size_t need, sw_error *err)
 {
     if (need <= *have) return SW_OK;
-    sw_free(*mem);
+    sw_cpu_pages_free(*mem);
     *have = 0;
-    *mem = sw_aligned_alloc(64, need);
+    *mem = sw_cpu_pages_new(need);
     if (!*mem) return sw_nomem(err);
     *have = need;
     return SW_OK;

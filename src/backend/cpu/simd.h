@@ -86,15 +86,15 @@ typedef struct sw_simd_typed {
     /* --- spans with per-channel values */
     /* sum[i] += x - pivot, square[i] += (x - pivot)^2, lane by lane (SW_SPAN doubles) */
     void (*moments)(const void *x, int64_t count, const float *pivot, double *sum, double *square);
-    /* y = (x - mean) * scale + offset [+ residual], then max(0, y) if relu */
+    /* y = (x - mean) * scale + offset [+ residual], then max(0, y) if relu; `past`: y is written past the caches */
     void (*norm)(const void *x, const void *residual, void *y, int64_t count, const float *mean,
-                 const float *scale, const float *offset, bool relu);
+                 const float *scale, const float *offset, bool relu, bool past);
     /* dz = y NULL or y > 0 ? dy : 0;  sum[i] += dz, dot[i] += dz * (x - mean) */
     void (*norm_sums)(const void *x, const void *y, const void *dy, int64_t count, const float *mean,
                       double *sum, double *dot);
-    /* dx (+)= scale * (dz - c1 - (x - mean) * c2); dx may be NULL */
+    /* dx (+)= scale * (dz - c1 - (x - mean) * c2); `past` (not with `add`) as above */
     void (*norm_grad)(const void *x, const void *y, const void *dy, void *dx, bool add, int64_t count,
-                      const float *mean, const float *scale, const float *c1, const float *c2);
+                      const float *mean, const float *scale, const float *c1, const float *c2, bool past);
     void (*masked)(const void *y, const void *dy, void *dx, bool add, int64_t count); /* dx (+)= dz */
     void (*lane_sums)(const void *x, int64_t count, double *sum); /* sum[i] += x */
 

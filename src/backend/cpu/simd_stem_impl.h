@@ -60,6 +60,8 @@ static inline __attribute__((always_inline)) void TYPED(stem_get)(vf d[3][3], co
     UNROLL
     for (int i = 0; i < 3; i++) {
         UNROLL
+        for (int j = 0; j < 3; j++) __builtin_prefetch(from + i * row + (j + 9) * BLOCK, 0, 3);
+        UNROLL
         for (int j = 0; j < 3; j++)
             d[i][j] = i < rows && j < columns ? LOAD_N(from + i * row + j * BLOCK, VL) : (vf){0};
     }

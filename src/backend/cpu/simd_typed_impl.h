@@ -30,7 +30,7 @@ static void TYPED(lane_sums)(const void *x_, int64_t count, double *sum)
 }
 
 static void TYPED(norm)(const void *x_, const void *residual_, void *y_, int64_t count, const float *mean,
-                        const float *scale, const float *offset, bool relu)
+                        const float *scale, const float *offset, bool relu, bool past)
 {
     const ELEM *x = x_, *residual = residual_;
     ELEM *y = y_;
@@ -39,8 +39,10 @@ static void TYPED(norm)(const void *x_, const void *residual_, void *y_, int64_t
         vf v = (LOAD_N(x + i, n) - load(mean + LANE(i))) * load(scale + LANE(i)) + load(offset + LANE(i));
         if (residual) v += LOAD_N(residual + i, n);
         if (relu) v = vmax(zero, v);
-        STORE_N(y + i, v, n);
+        if (past && n == VL) STREAM(y + i, v);
+        else STORE_N(y + i, v, n);
     }
+    if (past) stream_end();
 }
 
 /* The gradient that passes the ReLU whose output was y (NULL: there was none). */
@@ -68,7 +70,7 @@ static void TYPED(norm_sums)(const void *x_, const void *y_, const void *dy_, in
 }
 
 static void TYPED(norm_grad)(const void *x_, const void *y_, const void *dy_, void *dx_, bool add, int64_t count,
-                             const float *mean, const float *scale, const float *c1, const float *c2)
+                             const float *mean, const float *scale, const float *c1, const float *c2, bool past)
 {
     const ELEM *x = x_, *y = y_, *dy = dy_;
     ELEM *dx = dx_;
@@ -77,8 +79,10 @@ static void TYPED(norm_grad)(const void *x_, const void *y_, const void *dy_, vo
         vf d = (dz - load(c1 + LANE(i)) - (LOAD_N(x + i, n) - load(mean + LANE(i))) * load(c2 + LANE(i))) *
                load(scale + LANE(i));
         if (add) d += LOAD_N(dx + i, n);
-        STORE_N(dx + i, d, n);
+        if (past && n == VL) STREAM(dx + i, d);
+        else STORE_N(dx + i, d, n);
     }
+    if (past) stream_end();
 }
 
 static void TYPED(masked)(const void *y_, const void *dy_, void *dx_, bool add, int64_t count)

@@ -9,8 +9,9 @@
 #endif
 
 #define FORWARD_STAGE_BYTES ((size_t)512 << 10) /* of transformed input: leaves room in 1 MB of second-level cache */
-#define WEIGHTS_STAGE_BYTES ((size_t)8 << 20)   /* of both stages, shared by the threads in the last-level cache */
-#define TRANSFORM_TILES 8                       /* tiles per unit of work where only transforms are shared out */
+#define WEIGHTS_STAGE_BYTES ((size_t)2048 << 10) /* of both stages of a thread */
+#define WEIGHTS_SUMS_BYTES ((size_t)24 << 20)   /* of all partial gradients of the weights, about */
+#define TRANSFORM_TILES 8                       /* channels per unit of work where filters are transformed */
 
 bool sw_cpu_wino_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
@@ -110,41 +111,57 @@ sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const voi
     return convolve(cpu, s, &a, w, true, err);
 }
 
-/* Transforms of tiles [first, first + count), shared out among the threads of the region. */
-static void transform_stage(const sw_simd_typed *simd, const sw_simd_wino *a, const void *x, const void *dy,
-                            int64_t first, int64_t count)
+/* Partial gradients: few, since each is as large as all filters, and as many whatever the threads are where results may
+ * not depend on them. */
+static int64_t weight_groups(const sw_cpu *cpu, const sw_simd_wino *a, int64_t tiles)
+{
+    int64_t most = (int64_t)(WEIGHTS_SUMS_BYTES / (36 * sizeof(float) * (size_t)(a->c * a->k)));
+    int64_t groups = cpu->lane || most < cpu->base.threads ? most : most / cpu->base.threads * cpu->base.threads;
+    if (groups > 8 && groups > cpu->base.threads) groups = cpu->lane ? 8 : cpu->base.threads * ((8 + cpu->base.threads - 1) / cpu->base.threads);
+    if (groups < 2) groups = 2;
+    return groups < tiles ? groups : tiles;
+}
+
+/* The gradient of the filters from tiles [first, end), into a->u; all memory is the calling thread's. */
+static void weights_of_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const sw_simd_wino *a, const void *x,
+                             const void *dy, int64_t first, int64_t end)
 {
     int64_t in_step = a->tiles_most * a->c + SW_WINO_PAD, grad_step = a->tiles_most * a->k + SW_WINO_PAD;
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t t = 0; t < count; t += TRANSFORM_TILES) {
-        int64_t n = count - t < TRANSFORM_TILES ? count - t : TRANSFORM_TILES;
-        simd->wino_input(a, x, a->c, first + t, n, a->in_stage + t * a->c, in_step);
-        simd->wino_grad(a, dy, a->k, first + t, n, a->out_stage + t * a->k, grad_step);
+    for (int64_t t = first; t < end; t += a->tiles_most) {
+        int64_t count = end - t < a->tiles_most ? end - t : a->tiles_most;
+        simd->wino_input(a, x, a->c, t, count, a->in_stage, in_step);
+        simd->wino_grad(a, dy, a->k, t, count, a->out_stage, grad_step);
+        cpu->simd->wino_weight_product(a, count, 0, 36, t > first);
     }
 }
 
 sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const void *x, const void *dy, float *dw,
                                        sw_error *err)
 {
-    sw_simd_wino a = wino_of(s, s->c, s->o);
-    int64_t tiles = tiles_of(s, &a);
-    a.tiles_most = (int64_t)(WEIGHTS_STAGE_BYTES / (36 * sizeof(float) * (size_t)(a.c + a.k))) / 8 * 8;
-    if (a.tiles_most > tiles) a.tiles_most = tiles;
-    size_t in_stage = 36 * (size_t)(a.tiles_most * a.c + SW_WINO_PAD);
-    size_t grad_stage = 36 * (size_t)(a.tiles_most * a.k + SW_WINO_PAD);
-    SW_TRY(work_memory(cpu, &a, in_stage + grad_stage, 1, &a.in_stage, err));
-    a.out_stage = a.in_stage + in_stage;
-#pragma omp parallel num_threads(cpu->base.threads)
-    {
-        for (int64_t first = 0; first < tiles; first += a.tiles_most) {
-            int64_t count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
-            transform_stage(typed(cpu, s), &a, x, dy, first, count);
-#pragma omp for schedule(dynamic, 1)
-            for (int f = 0; f < 36; f++) cpu->simd->wino_weight_product(&a, count, f, f + 1, first > 0);
-        }
-#pragma omp for schedule(static)
-        for (int64_t c = 0; c < a.c; c += TRANSFORM_TILES)
-            cpu->simd->wino_filters_back(&a, dw, c, c + TRANSFORM_TILES < a.c ? c + TRANSFORM_TILES : a.c);
+    sw_simd_wino common = wino_of(s, s->c, s->o);
+    const sw_simd_typed *simd = typed(cpu, s);
+    int64_t tiles = tiles_of(s, &common), groups = weight_groups(cpu, &common, tiles);
+    common.tiles_most = (int64_t)(WEIGHTS_STAGE_BYTES / (36 * sizeof(float) * (size_t)(common.c + common.k)));
+    if (common.tiles_most < 16) common.tiles_most = 16;
+    size_t in_stage = 36 * (size_t)(common.tiles_most * common.c + SW_WINO_PAD);
+    size_t stages = in_stage + 36 * (size_t)(common.tiles_most * common.k + SW_WINO_PAD);
+    size_t filters = 36 * (size_t)(common.c * common.k + SW_WINO_PAD);
+    void *mem;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK,
+                          (filters * (size_t)groups + stages * (size_t)cpu->base.threads) * sizeof(float), &mem, err));
+    float *sums = mem;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(cpu->base.threads)
+    for (int64_t g = 0; g < groups; g++) {
+        sw_simd_wino a = common;
+        a.u = sums + filters * (size_t)g;
+        a.in_stage = sums + filters * (size_t)groups + stages * (size_t)thread_index();
+        a.out_stage = a.in_stage + in_stage;
+        weights_of_tiles(cpu, simd, &a, x, dy, tiles * g / groups, tiles * (g + 1) / groups);
     }
+    for (int64_t g = 1; g < groups; g++) sw_cpu_add_to(cpu, sums, sums + filters * (size_t)g, (int64_t)filters);
+    common.u = sums;
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
+    for (int64_t c = 0; c < common.c; c += TRANSFORM_TILES)
+        cpu->simd->wino_filters_back(&common, dw, c, c + TRANSFORM_TILES < common.c ? c + TRANSFORM_TILES : common.c);
     return SW_OK;
 }
