@@ -313,8 +313,28 @@ sw_status sw_dir_remove_leftovers(const char *dir, sw_error *err)
 
 /* ---- checksums */
 
+#if defined(__x86_64__)
+/* The processor's own instruction: every patch that is read from a store is checked, and in software that costs a fifth of
+ * loading it. */
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *in, size_t size)
+{
+    uint64_t wide = (uint32_t)~crc;
+    for (; size >= 8; size -= 8, in += 8) {
+        uint64_t eight;
+        memcpy(&eight, in, sizeof(eight));
+        wide = __builtin_ia32_crc32di(wide, eight);
+    }
+    uint32_t narrow = (uint32_t)wide;
+    for (; size > 0; size--) narrow = __builtin_ia32_crc32qi(narrow, *in++);
+    return ~narrow;
+}
+#endif
+
 uint32_t sw_crc32c(uint32_t crc, const void *bytes, size_t size)
 {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("sse4.2")) return crc32c_sse42(crc, bytes, size);
+#endif
     /* Half-byte table of the reflected Castagnoli polynomial 0x82F63B78: 64 bytes, no set-up. */
     static const uint32_t table[16] = {
         0x00000000u, 0x105EC76Fu, 0x20BD8EDEu, 0x30E349B1u, 0x417B1DBCu, 0x5125DAD3u, 0x61C69362u, 0x7198540Du,

@@ -200,6 +200,16 @@ TEST(checksums)
     CHECK_INT(sw_crc32c(sw_crc32c(0, "1234", 4), "56789", 5), 0xE3069283u);
     char zeros[32] = {0};
     CHECK_INT(sw_crc32c(0, zeros, 32), 0x8A9136AAu);
+    uint8_t rising[41]; /* the first 32: RFC 3720, B.4 again; and the same from every offset and split, byte by byte */
+    for (int i = 0; i < 41; i++) rising[i] = (uint8_t)i;
+    CHECK_INT(sw_crc32c(0, rising, 32), 0x46DD794Eu);
+    for (int from = 0; from < 9; from++) {
+        uint32_t crc = 0;
+        for (int i = from; i < 41; i++) {
+            CHECK_INT(sw_crc32c(0, rising + from, (size_t)(i - from)), crc);
+            crc = sw_crc32c(crc, rising + i, 1);
+        }
+    }
     CHECK(sw_hash64("", 0) == 0xCBF29CE484222325u);
     CHECK(sw_hash64("a", 1) == 0xAF63DC4C8601EC8Cu);
     CHECK(sw_hash64("foobar", 6) == 0x85944171F73967E8u);
