@@ -12,7 +12,8 @@ sw_augment sw_augment_of(const sw_config *config)
 {
     return (sw_augment){.crop = config->augment.crop, .crop_px = (int)config->augment.crop_px,
                         .crop_scale = config->augment.crop_scale, .crop_ratio = config->augment.crop_ratio,
-                        .hflip = config->augment.hflip, .vflip = config->augment.vflip, .share = config->augment.share};
+                        .hflip = config->augment.hflip, .vflip = config->augment.vflip, .share = config->augment.share,
+                        .fast_decode = config->augment.fast_decode};
 }
 
 /* RandomResizedCrop's box: area between crop_scale and 1 of the image, aspect ratio log-uniform, sides rounded half to

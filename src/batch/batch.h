@@ -59,6 +59,7 @@ typedef struct sw_augment {
     double crop_ratio;    /* aspect ratio between 1/r and r */
     double hflip, vflip;  /* probabilities */
     sw_augment_share share;
+    sw_fast_decode fast_decode;
 } sw_augment;
 sw_augment sw_augment_of(const sw_config *config);
 

@@ -220,6 +220,7 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
     l->options = *options;
     l->pool = pool;
     l->rule = sw_pixel_rule_of(options->channel_order);
+    l->rule.scaled = options->augment.fast_decode == SW_DECODE_SCALED;
     l->order = sw_calloc((size_t)dataset->bags[split], sizeof(*l->order));
     if (!l->order) return sw_nomem(err);
     SW_TRY(sw_dataset_select(dataset, split, &l->bag, err));

@@ -23,6 +23,7 @@ typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
 typedef enum sw_cfg_preset { SW_CFG_PRESET_NONE, SW_CFG_PRESET_WEAK, SW_CFG_PRESET_STRONG } sw_cfg_preset;
 typedef enum sw_augment_share { SW_SHARE_PATCH, SW_SHARE_CHUNK } sw_augment_share;
+typedef enum sw_fast_decode { SW_DECODE_EXACT, SW_DECODE_SCALED } sw_fast_decode;
 typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } sw_channel_order;
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
@@ -82,6 +83,7 @@ typedef struct sw_config {
         int64_t crop_px;
         double crop_scale, crop_ratio, hflip, vflip;
         sw_augment_share share;
+        sw_fast_decode fast_decode;
     } augment;
     struct {
         char *name, *weights;

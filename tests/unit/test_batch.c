@@ -364,6 +364,33 @@ TEST(chunks_are_the_steps_pixels)
     }
 }
 
+/* Crops of 64 to 16 pixels: half or a quarter is decoded, and the pixels are nearly the same; to 40: nothing is shrunk. */
+TEST(scaled_decoding_is_near_and_only_where_it_saves)
+{
+    for (int px = 16; px <= 40; px += 24) {
+        char sets[2][120];
+        float *images[2] = {NULL, NULL};
+        int64_t n = 2 * 16 * 3 * px * px;
+        double sum = 0;
+        for (int k = 0; k < 2; k++) {
+            SW_CLEANUP(fixture_free) fixture f = {0};
+            SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+            SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+            snprintf(sets[k], sizeof(sets[k]), "augment.crop_px=%d|augment.fast_decode=%s", px, k ? "scaled" : "exact");
+            CHECK_OK(fixture_new(&f, "store", 1, sets[k]));
+            CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+            CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+            CHECK_OK(sw_loader_next(l, &b, &err));
+            CHECK_OK(take_pixels(l, b, false, &images[k]));
+        }
+        for (int64_t i = 0; i < n; i++) sum += (double)(images[0][i] - images[1][i]) * (images[0][i] - images[1][i]);
+        double grey = sqrt(sum / (double)n) * 0.226 * 255;
+        CHECK(px == 40 ? grey == 0 : grey > 0.01 && grey < 1.5);
+        sw_free(images[0]);
+        sw_free(images[1]);
+    }
+}
+
 TEST(chunks_of_short_steps)
 {
     SW_CLEANUP(fixture_free) fixture f = {0};
