@@ -11,6 +11,7 @@ typedef struct work {
     sw_slab *slab;
     sw_encoder *encoder;
     sw_tensor images, seed; /* seed: the gradient that backward starts from */
+    sw_dtype activations;
     bool training;
 } work;
 
@@ -20,6 +21,7 @@ static sw_status go(void *ctx, sw_error *err)
     sw_tape *tape;
     SW_TRY(sw_tape_new(w->be, w->training, &tape, err));
     sw_nn_mode mode = w->training ? sw_nn_mode_train(1, 1) : sw_nn_mode_eval();
+    mode.activations = w->activations;
     sw_var *x = sw_tape_constant(tape, &w->images);
     sw_var *y = sw_encoder_forward(w->encoder, tape, !w->training, x, &mode);
     sw_status status = sw_tape_status(tape, err);
@@ -40,9 +42,8 @@ static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_erro
     w->training = strcmp(kind, "train") == 0;
     if (!w->training && strcmp(kind, "forward") != 0)
         return sw_error_set(err, SW_E_INVALID, "kind=%s: give forward or train", kind);
-    if (strcmp(common.precision, "fp32") != 0)
-        return sw_error_set(err, SW_E_UNSUPPORTED, "precision=%s: this version computes in fp32", common.precision);
     SW_TRY(sw_backend_new("cpu", &common.backend, &w->be, err));
+    SW_TRY(sw_backend_precision(w->be, common.precision, &w->activations, err));
     SW_TRY(sw_slab_new(&w->be->device, SW_F32, &w->slab, err));
     SW_TRY(sw_encoder_new(encoder, w->slab, &w->encoder, err));
     SW_TRY(sw_slab_commit(w->slab, err));

@@ -36,10 +36,12 @@ static sw_status make_model(work *w, const bench_common *common, sw_error *err)
     mo.mil.act = SW_ACT_GELU;
     mo.mil.bias = false;
     mo.mil.attn_plus = SW_PLUS_LEARNABLE;
-    if (strcmp(common->precision, "fp32") != 0)
-        return sw_error_set(err, SW_E_UNSUPPORTED, "precision=%s: this version computes in fp32", common->precision);
+    sw_dtype activations;
     SW_TRY(sw_backend_new("cpu", &common->backend, &w->be, err));
-    return sw_model_new(w->be, SW_F32, &mo, &w->model, err);
+    SW_TRY(sw_backend_precision(w->be, common->precision, &activations, err));
+    SW_TRY(sw_model_new(w->be, SW_F32, &mo, &w->model, err));
+    sw_model_set_activations(w->model, activations);
+    return SW_OK;
 }
 
 static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_error *err)

@@ -184,6 +184,8 @@ static void print_text(const machine *m)
         any |= m->feature[i];
     }
     printf("%s\n", any ? "" : " none of interest");
+    printf("bf16       %s\n", sw_cpu_has_bf16() ? "native: run.precision auto computes in it"
+                                             : "not native: run.precision auto stays with fp32");
     printf("memory     %.1f GiB, %.1f GiB free\n", (double)sw_memory_bytes() / 0x1p30, (double)sw_memory_available_bytes() / 0x1p30);
     printf("gpu        ");
     for (size_t i = 0; i < m->gpus.count; i++) printf("%s%s", i ? ", " : "", m->gpus.name[i]);
@@ -215,6 +217,8 @@ static void write_json(const machine *m, sw_buf *out)
         if (m->feature[i]) sw_json_string(&w, features_of_interest[i]);
     }
     sw_json_end_array(&w);
+    sw_json_key(&w, "bf16_native");
+    sw_json_bool(&w, sw_cpu_has_bf16());
     sw_json_key(&w, "threads");
     sw_json_int(&w, sw_cpu_count());
     sw_json_key(&w, "memory_bytes");

@@ -24,6 +24,7 @@ static const cli_option options[] = {
     {"slide-mpp", 0, CLI_REAL, "UM", "microns per pixel of slides that carry none"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {"backend", 0, CLI_TEXT, "NAME", "cpu or ref (default: the run's)"},
+    {"precision", 0, CLI_TEXT, "NAME", "auto, fp32 or bf16 (default: the run's)"},
     {0},
 };
 
@@ -149,6 +150,7 @@ static sw_status work(job *j, const cli_args *args, sw_error *err)
     if (!usual) return sw_nomem(err);
     opt.checkpoint = cli_text(args, "checkpoint", opt.checkpoint);
     opt.backend = cli_text(args, "backend", opt.backend);
+    opt.precision = cli_text(args, "precision", opt.precision);
     opt.threads = (int)cli_int(args, "threads", opt.threads);
     opt.slide_mpp_um = j->slide_mpp_um;
     opt.sink = cli_sink();

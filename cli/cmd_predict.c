@@ -17,6 +17,7 @@ static const cli_option options[] = {
     {"chunk", 0, CLI_INT, "N", "patches encoded at a time (default: the run's eval.chunk_patches)"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {"backend", 0, CLI_TEXT, "NAME", "cpu or ref (default: the run's)"},
+    {"precision", 0, CLI_TEXT, "NAME", "auto, fp32 or bf16 (default: the run's)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -97,6 +98,7 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     sw_predictor_options o = sw_predictor_options_default();
     o.checkpoint = cli_text(args, "checkpoint", NULL);
     o.backend = cli_text(args, "backend", NULL);
+    o.precision = cli_text(args, "precision", NULL);
     o.threads = (int)cli_int(args, "threads", 0);
     o.chunk_patches = cli_int(args, "chunk", 0);
     o.slide_mpp_um = cli_real(args, "slide-mpp", 0.0);

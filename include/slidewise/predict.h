@@ -35,6 +35,7 @@ SW_API void sw_slide_prediction_free(sw_slide_prediction *prediction); /* clears
 typedef struct sw_predictor_options {
     const char *checkpoint; /* "best", "last" or a path; NULL: best */
     const char *backend;    /* NULL: the run's own */
+    const char *precision;  /* "auto", "fp32", "bf16"; NULL: the one the run was trained in */
     int threads;            /* 0: all CPUs of this process */
     int64_t chunk_patches;  /* patches encoded at a time; 0: the run's eval.chunk_patches */
     double slide_mpp_um;    /* resolution of slides that carry none; 0: such slides are refused */

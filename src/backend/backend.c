@@ -51,6 +51,24 @@ void sw_backend_free(sw_backend *be)
     if (be) be->destroy(be);
 }
 
+sw_status sw_backend_precision(const sw_backend *be, const char *precision, sw_dtype *activations, sw_error *err)
+{
+    bool wide = strcmp(precision, "fp32") == 0, narrow = strcmp(precision, "bf16") == 0;
+    if (!wide && !narrow && strcmp(precision, "auto") != 0)
+        return sw_error_set(err, SW_E_INVALID, "precision '%s' is none of auto, fp32, bf16", precision);
+    if (narrow && be->bf16 == SW_BF16_NEVER)
+        return sw_error_set(err, SW_E_UNSUPPORTED,
+                            "precision bf16: backend %s computes in fp32 only; choose precision fp32 or auto, or backend cpu",
+                            be->device.name);
+    *activations = narrow || (!wide && be->bf16 == SW_BF16_NATIVE) ? SW_BF16 : SW_F32;
+    return SW_OK;
+}
+
+const char *sw_precision_name(sw_dtype activations)
+{
+    return activations == SW_BF16 ? "bf16" : "fp32";
+}
+
 sw_status sw_backend_run(sw_backend *be, sw_op_id op, sw_forward_args *args, sw_error *err)
 {
     if (!be->kernel[op].forward) {

@@ -114,6 +114,9 @@ typedef struct sw_kernels {
     int needs;               /* of the backward kernel */
 } sw_kernels;
 
+/* Whether activations may be bfloat16 here, beside float parameters. */
+typedef enum sw_bf16_support { SW_BF16_NEVER, SW_BF16_SLOW, SW_BF16_NATIVE } sw_bf16_support;
+
 struct sw_backend {
     sw_device device; /* first member: a sw_device * of ours is a sw_backend * */
     sw_kernels kernel[SW_OP_COUNT];
@@ -121,6 +124,7 @@ struct sw_backend {
     /* Both may be NULL: a backend that keeps nothing besides its tensors. */
     void (*trim)(sw_backend *be);
     void (*kept)(sw_backend *be, size_t *idle, size_t *scratch);
+    sw_bf16_support bf16; /* slow: the CPU has no instruction for it */
     void (*destroy)(sw_backend *be);
 };
 
@@ -135,6 +139,12 @@ typedef struct sw_backend_options {
 sw_status sw_backend_new(const char *name, const sw_backend_options *options, sw_backend **out, sw_error *err)
     SW_MUST_CHECK;
 void sw_backend_free(sw_backend *be); /* after every tensor on it */
+
+/* "fp32", "bf16", or "auto": bf16 where `be` has it natively. *activations is SW_F32 or SW_BF16. bf16 on a backend that
+ * never has it is SW_E_UNSUPPORTED, and the sentence names the backend and the mend. */
+sw_status sw_backend_precision(const sw_backend *be, const char *precision, sw_dtype *activations, sw_error *err)
+    SW_MUST_CHECK;
+const char *sw_precision_name(sw_dtype activations); /* "fp32", "bf16" */
 
 /* Runs a kernel directly (in-place kernels: optimiser, EMA). A missing kernel is SW_E_UNSUPPORTED and
  * the sentence names op and backend. */

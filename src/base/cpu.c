@@ -2,6 +2,9 @@
 /* How many CPUs this process may really use: containers grant fewer than the machine has. */
 #include "base/cpu.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -107,6 +110,20 @@ int sw_cpu_count(void)
         count = whole + (quotas[i] > whole); /* 1.5 CPUs keep two threads busy */
     }
     return count < 1 ? 1 : count;
+}
+
+bool sw_cpu_has_bf16(void)
+{
+#if defined(__x86_64__)
+    unsigned a, b, c, d, subleaf_a = 0;
+    /* AVX-512 at all: also whether the system saves its registers. */
+    if (!__builtin_cpu_supports("avx512bw") || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    bool amx = d >> 22 & 1;
+    if (a >= 1) __get_cpuid_count(7, 1, &subleaf_a, &b, &c, &d);
+    return amx || (subleaf_a >> 5 & 1);
+#else
+    return false;
+#endif
 }
 
 static double memory_limit(const char *path)

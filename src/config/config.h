@@ -31,7 +31,7 @@ typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw
 typedef enum sw_cfg_optimizer { SW_CFG_ADAM, SW_CFG_ADAMW } sw_cfg_optimizer;
 typedef enum sw_cfg_schedule { SW_CFG_COSINE, SW_CFG_CONST, SW_CFG_STEP } sw_cfg_schedule;
 typedef enum sw_cfg_select { SW_CFG_SELECT_MAIN, SW_CFG_SELECT_EMA, SW_CFG_SELECT_BOTH } sw_cfg_select;
-typedef enum sw_cfg_precision { SW_CFG_FP32, SW_CFG_BF16, SW_CFG_FP16 } sw_cfg_precision;
+typedef enum sw_cfg_precision { SW_CFG_PRECISION_AUTO, SW_CFG_FP32, SW_CFG_BF16 } sw_cfg_precision;
 
 typedef struct sw_config_texts {
     char **item; /* owned */

@@ -102,5 +102,10 @@ sw_status sw_encoder_init_blank(const sw_encoder *e, sw_error *err)
 sw_var *sw_encoder_forward(const sw_encoder *e, sw_tape *tape, bool frozen, sw_var *images, const sw_nn_mode *mode)
 {
     sw_nn_mode used = frozen ? sw_nn_mode_eval() : *mode;
-    return e->def->forward(e->state, tape, e->slab, frozen, images, &used);
+    if (mode->activations != SW_BF16) return e->def->forward(e->state, tape, e->slab, frozen, images, &used);
+    sw_var *narrow = sw_cast(tape, images, SW_BF16);
+    if (narrow != images) sw_var_done(images);
+    sw_var *features = e->def->forward(e->state, tape, e->slab, frozen, narrow, &used);
+    sw_var_done(narrow);
+    return features;
 }

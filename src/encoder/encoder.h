@@ -29,7 +29,8 @@ int sw_encoder_dim(const sw_encoder *encoder);
 sw_status sw_encoder_init(const sw_encoder *encoder, uint64_t seed, sw_error *err) SW_MUST_CHECK; /* random start */
 sw_status sw_encoder_init_blank(const sw_encoder *encoder, sw_error *err) SW_MUST_CHECK; /* nothing drawn: a file follows */
 
-/* `frozen`: no gradient, and the running statistics whatever the mode. */
+/* `frozen`: no gradient, and the running statistics whatever the mode. With mode->activations SW_BF16 all between the
+ * images and the features (float in any case) is in bfloat16, and the images are let go (sw_var_done). */
 sw_var *sw_encoder_forward(const sw_encoder *encoder, sw_tape *tape, bool frozen, sw_var *images,
                            const sw_nn_mode *mode);
 

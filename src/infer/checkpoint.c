@@ -74,6 +74,7 @@ sw_status sw_model_use_json(const sw_model_use *u, char **text, sw_error *err)
     sw_json_key(&w, "backend");
     sw_json_string(&w, u->backend);
     sw_json_put_bool(&w, "deterministic", u->deterministic);
+    sw_json_put_string(&w, "precision", sw_precision_name(u->activations));
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -131,6 +132,11 @@ static sw_status parse(const sw_json *root, const char *name, sw_model_use *out,
         out->n_classes++;
     }
     out->deterministic = sw_json_truth(sw_json_get(root, "deterministic"), false);
+    const char *precision = sw_json_text(sw_json_get(root, "precision"), "fp32");
+    if (strcmp(precision, "fp32") != 0 && strcmp(precision, "bf16") != 0)
+        return sw_error_set(err, SW_E_FORMAT, "%s: its description (%s) names the precision '%s'; this version knows fp32 and bf16",
+                            name, use_key, precision);
+    out->activations = strcmp(precision, "bf16") == 0 ? SW_BF16 : SW_F32;
     out->eval_mpp_um = sw_json_real(sw_json_get(root, "eval_mpp_um"), 0.0);
     out->crop_px = (int)sw_json_integer(sw_json_get(root, "crop_px"), 0);
     out->chunk_patches = sw_json_integer(sw_json_get(root, "chunk_patches"), 0);
@@ -186,6 +192,7 @@ static sw_status open_parts(sw_backend *be, const char *path, sw_model **model, 
     SW_TRY(sw_model_options_parse(text, path, &options, err));
     options.blank = true;
     SW_TRY(sw_model_new(be, SW_F32, &options, model, err));
+    sw_model_set_activations(*model, use->activations);
     sw_status status = sw_model_get(*model, "", w, err);
     if (status == SW_OK && sw_model_classes(*model) != use->n_classes)
         status = sw_error_set(err, SW_E_FORMAT, "%s: its model has %d classes, but %d names of classes stand beside it; the file is damaged",

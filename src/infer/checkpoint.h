@@ -18,6 +18,7 @@ typedef struct sw_model_use {
     int64_t chunk_patches;          /* eval.chunk_patches of the run */
     char *backend;                  /* run.backend, owned */
     bool deterministic;             /* run.deterministic */
+    sw_dtype activations;           /* SW_F32 or SW_BF16: what run.precision came to on the machine of the training */
 } sw_model_use;
 void sw_model_use_free(sw_model_use *use); /* clears it */
 
@@ -30,7 +31,8 @@ sw_status sw_model_use_parse(const char *text, const char *name_for_errors, sw_m
 /* Adds model, names and use to a writer: a whole checkpoint of one model, without training state. */
 sw_status sw_checkpoint_put(const sw_model *model, const sw_model_use *use, int64_t steps, sw_weights_writer *writer,
                             sw_error *err) SW_MUST_CHECK;
-/* Builds the model of a checkpoint on `be` and loads it; *use is overwritten and owned by the caller. */
+/* Builds the model of a checkpoint on `be` and loads it, with the activations of its use; *use is overwritten and owned by
+ * the caller. */
 sw_status sw_checkpoint_open(sw_backend *be, const char *path, sw_model **model, sw_model_use *use, sw_error *err)
     SW_MUST_CHECK;
 /* Only the use: which backend, which chunk. */

@@ -35,8 +35,9 @@ static sw_status encode_chunk(sw_model *model, const sw_eval_chunk *chunk, float
     SW_TRY(sw_tensor_from(&be->device, SW_F32, shape, chunk->images, &images, err));
     sw_status status = sw_tape_new(be, false, &tape, err);
     if (status == SW_OK) {
-        sw_var *out = sw_model_encode(model, tape, sw_tape_constant(tape, &images), &mode);
-        sw_tensor_release(&images);
+        sw_var *x = sw_tape_constant(tape, &images);
+        sw_tensor_release(&images); /* the encoder may let go of them */
+        sw_var *out = sw_model_encode(model, tape, x, &mode);
         status = sw_tape_status(tape, err);
         if (status == SW_OK)
             status = sw_tensor_download_f32(sw_var_value(out), features + chunk->first * sw_model_dim(model), err);

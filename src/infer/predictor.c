@@ -63,8 +63,12 @@ static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predi
     SW_TRY(sw_checkpoint_peek(p->path, &p->use, err));
     sw_backend_options bo = {.threads = o->threads, .deterministic = p->use.deterministic};
     SW_TRY(sw_backend_new(o->backend ? o->backend : p->use.backend, &bo, &p->be, err));
+    const char *precision = o->precision ? o->precision : sw_precision_name(p->use.activations);
+    sw_dtype activations;
+    SW_TRY(sw_backend_precision(p->be, precision, &activations, err));
     sw_model_use_free(&p->use);
     SW_TRY(sw_checkpoint_open(p->be, p->path, &p->model, &p->use, err));
+    sw_model_set_activations(p->model, activations);
     p->chunk_patches = o->chunk_patches > 0 ? o->chunk_patches : p->use.chunk_patches;
     return sw_pool_new(o->threads > 0 ? o->threads : sw_cpu_count(), &p->pool, err);
 }

@@ -8,6 +8,7 @@
 struct sw_model {
     sw_backend *be;
     sw_model_options options;
+    sw_dtype activations;
     char *encoder_name, *aggregator_name;
     sw_slab *slab;
     sw_encoder *encoder;
@@ -40,6 +41,7 @@ sw_status sw_model_new(sw_backend *be, sw_dtype dtype, const sw_model_options *o
     sw_model *m = sw_calloc(1, sizeof *m);
     if (!m) return sw_nomem(err);
     m->be = be;
+    m->activations = SW_F32;
     sw_status status = set_up(m, dtype, options, err);
     if (status != SW_OK) {
         sw_model_free(m);
@@ -96,9 +98,21 @@ int64_t sw_model_params(const sw_model *m, const char *group)
     return count;
 }
 
+void sw_model_set_activations(sw_model *m, sw_dtype activations)
+{
+    m->activations = activations;
+}
+
+sw_dtype sw_model_activations(const sw_model *m)
+{
+    return m->activations;
+}
+
 sw_var *sw_model_encode(const sw_model *m, sw_tape *tape, sw_var *images, const sw_nn_mode *mode)
 {
-    return sw_encoder_forward(m->encoder, tape, m->options.frozen, images, mode);
+    sw_nn_mode used = *mode;
+    used.activations = m->activations;
+    return sw_encoder_forward(m->encoder, tape, m->options.frozen, images, &used);
 }
 
 sw_aggregator_out sw_model_aggregate(const sw_model *m, sw_tape *tape, sw_var *features, const sw_nn_mode *mode)
@@ -127,6 +141,7 @@ sw_status sw_model_twin(const sw_model *m, sw_model **out, sw_error *err)
         sw_model_free(twin);
         return status;
     }
+    twin->activations = m->activations;
     *out = twin;
     return SW_OK;
 }

@@ -30,7 +30,12 @@ int sw_model_dim(const sw_model *model);     /* feature width */
 int sw_model_classes(const sw_model *model);
 int64_t sw_model_params(const sw_model *model, const char *group); /* "encoder", "mil"; NULL: all */
 
-/* images [n, 3, h, w], normalised -> features [n, dim]. */
+/* Of the encoder from now on: SW_BF16 (beside parameters in f32; the backend must have it), or SW_F32, the start: as the
+ * parameters. */
+void sw_model_set_activations(sw_model *model, sw_dtype activations);
+sw_dtype sw_model_activations(const sw_model *model);
+
+/* images [n, 3, h, w], normalised -> features [n, dim]; with activations in bf16 the images are let go (sw_var_done). */
 sw_var *sw_model_encode(const sw_model *model, sw_tape *tape, sw_var *images, const sw_nn_mode *mode);
 /* features [b, n, dim] -> logits, attention. */
 sw_aggregator_out sw_model_aggregate(const sw_model *model, sw_tape *tape, sw_var *features, const sw_nn_mode *mode);

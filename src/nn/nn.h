@@ -6,10 +6,11 @@
 #include "tape/ops.h"
 
 typedef struct sw_nn_mode {
-    bool training;       /* batch statistics and dropout */
-    bool update_running; /* training: move the running statistics (off when a chunk is replayed) */
-    uint64_t seed;       /* of dropout */
-    uint32_t step;       /* dropout counter: another mask each step */
+    bool training;        /* batch statistics and dropout */
+    bool update_running;  /* training: move the running statistics (off when a chunk is replayed) */
+    sw_dtype activations; /* SW_BF16: of the encoder, beside parameters in f32; otherwise they are as the images */
+    uint64_t seed;        /* of dropout */
+    uint32_t step;        /* dropout counter: another mask each step */
 } sw_nn_mode;
 
 sw_nn_mode sw_nn_mode_eval(void);

@@ -21,7 +21,7 @@ sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err)
     sw_json_put_string(&w, "version", SW_VERSION);
     if (t->options->command) sw_json_put_string(&w, "command", t->options->command);
     sw_json_put_string(&w, "backend", t->be->device.name);
-    sw_json_put_string(&w, "precision", "fp32");
+    sw_json_put_string(&w, "precision", sw_precision_name(t->use.activations));
     sw_json_put_int(&w, "threads", t->be->threads);
     sw_json_put_int(&w, "chunk_patches", t->config.train.chunk_patches);
     sw_json_put_int(&w, "seed", t->config.run.seed);

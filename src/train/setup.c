@@ -20,8 +20,6 @@ static sw_status load_config(sw_trainer *t, sw_error *err)
     if (!*c->data.labels)
         return sw_error_set(err, SW_E_INVALID, "data.labels is not set; name the CSV with the slides' labels");
     if (!*c->run.out) return sw_error_set(err, SW_E_INVALID, "run.out is not set; name the directory the run writes into");
-    if (c->run.precision != SW_CFG_FP32)
-        return sw_error_set(err, SW_E_UNSUPPORTED, "run.precision: this version computes in fp32; leave it at fp32");
     return SW_OK;
 }
 
@@ -87,11 +85,15 @@ static sw_model_options model_options(const sw_trainer *t)
 static sw_status make_model(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
+    static const char *const precision[] = {
+        [SW_CFG_PRECISION_AUTO] = "auto", [SW_CFG_FP32] = "fp32", [SW_CFG_BF16] = "bf16"};
     sw_backend_options bo = {.threads = (int)c->run.threads, .deterministic = c->run.deterministic};
     sw_model_options mo = model_options(t);
     SW_TRY(sw_backend_new(c->run.backend, &bo, &t->be, err));
+    SW_TRY(sw_backend_precision(t->be, precision[c->run.precision], &t->use.activations, err));
     mo.blank_encoder = *c->encoder.weights != '\0';
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
+    sw_model_set_activations(t->model, t->use.activations);
     if (*c->encoder.weights) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
     SW_TRY(sw_model_zero_grad(t->model, err));
     if (c->train.ema > 0.0) SW_TRY(sw_model_twin(t->model, &t->ema, err));

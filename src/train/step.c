@@ -28,9 +28,9 @@ static sw_var *encode(void *ctx, sw_tape *tape, int64_t chunk, bool is_replay)
     sw_tensor images = {0};
     if (s->options->pixels(s->options->ctx, chunk, &images, &err) != SW_OK) sw_tape_fail(tape, err.code, "%s", err.message);
     sw_nn_mode mode = mode_of(s, is_replay);
-    sw_var *features = sw_model_encode(s->model, tape, sw_tape_constant(tape, &images), &mode);
-    sw_tensor_release(&images);
-    return features;
+    sw_var *x = sw_tape_constant(tape, &images);
+    sw_tensor_release(&images); /* the encoder may let go of them */
+    return sw_model_encode(s->model, tape, x, &mode);
 }
 
 /* features [n_patches, dim] -> mean loss over the bags. */

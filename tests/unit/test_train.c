@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "infer/checkpoint.h"
 #include "slidewise/image.h"
 #include "slidewise/store.h"
 #include "slidewise/train.h"
@@ -250,6 +251,44 @@ TEST(the_best_epoch_is_kept)
     CHECK(r.epochs == 5 && r.steps == 20 && !r.cancelled && !r.stopped_early);
     CHECK(has_file("best", "predictions_val.csv") && has_file("best", "metrics_test.json"));
     drop("best");
+}
+
+/* The text `key` of the first line of a run's log. */
+static bool log_says(const char *name, const char *key, const char *value)
+{
+    char path[400];
+    SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
+    SW_CLEANUP(sw_json_free_ptr) sw_json *j = NULL;
+    snprintf(path, sizeof path, "%s/log.jsonl", run_dir(name));
+    return sw_file_read(path, &buf, &err) == SW_OK &&
+           sw_json_parse(buf.data, strcspn(buf.data, "\n"), path, &j, &err) == SW_OK &&
+           strcmp(sw_json_text(sw_json_get(j, key), ""), value) == 0;
+}
+
+TEST(a_run_in_bfloat16_says_so_and_resumes_to_the_byte)
+{
+    SW_CLEANUP(sw_model_use_free) sw_model_use use = {0};
+    char path[400];
+    CHECK_OK(train_all("narrow", both, "run.precision=bf16|train.epochs=2", NULL));
+    CHECK(log_says("narrow", "precision", "bf16"));
+    snprintf(path, sizeof path, "%s/checkpoints/best.safetensors", run_dir("narrow"));
+    CHECK_OK(sw_checkpoint_peek(path, &use, &err));
+    CHECK(use.activations == SW_BF16);
+    setup s = {.table = both, .sets = "run.precision=bf16|train.epochs=2", .stop_after = 5};
+    CHECK(train("narrow2", s, NULL) == SW_OK || err.code == SW_E_CANCELLED);
+    s.stop_after = 0;
+    s.resume = true;
+    CHECK_OK(train("narrow2", s, NULL));
+    CHECK(same_files("narrow", "narrow2", "predictions_test.csv"));
+    CHECK(train_all("narrow3", both, "run.precision=bf16|run.backend=ref", NULL) == SW_E_UNSUPPORTED);
+    CHECK_STR(err.message,
+              "precision bf16: backend ref computes in fp32 only; choose precision fp32 or auto, or backend cpu");
+    CHECK_OK(train_all("wide", both, "train.epochs=2", NULL));
+    CHECK(log_says("wide", "precision", "fp32"));
+    CHECK(!same_files("narrow", "wide", "predictions_test.csv"));
+    drop("narrow");
+    drop("narrow2");
+    drop("wide");
 }
 
 TEST(where_the_metric_is_undefined_the_loss_selects)
