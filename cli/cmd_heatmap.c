@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli.h"
+#include "slides.h"
 #include "slidewise/explain.h"
 #include "slidewise/predict.h"
 #include "slidewise/slide.h"
@@ -21,6 +22,7 @@ static const cli_option options[] = {
     {"per-head", 0, CLI_FLAG, NULL, "also write every head into GeoJSON and CSV"},
     {"foci", 0, CLI_PATH, "FILE|DIR", "outlines of true foci (GeoJSON, or a folder of <slide>.geojson) to score against"},
     {"checkpoint", 0, CLI_TEXT, "NAME", "best (default), last, or the path of a checkpoint"},
+    CLI_COORDS_OPTION,
     {"slide-mpp", 0, CLI_REAL, "UM", "microns per pixel of slides that carry none"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {"backend", 0, CLI_TEXT, "NAME", "cpu or ref (default: the run's)"},
@@ -153,6 +155,7 @@ static sw_status work(job *j, const cli_args *args, sw_error *err)
     opt.precision = cli_text(args, "precision", opt.precision);
     opt.threads = (int)cli_int(args, "threads", opt.threads);
     opt.slide_mpp_um = j->slide_mpp_um;
+    opt.coords = cli_text(args, "coords", NULL);
     opt.sink = cli_sink();
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &opt, &predictor, err));
     names = sw_calloc((size_t)sw_predictor_classes(predictor), sizeof *names);

@@ -13,6 +13,7 @@
 static const cli_option options[] = {
     {"output", 'o', CLI_PATH, "FILE", "CSV to write (default: standard output)"},
     {"checkpoint", 0, CLI_TEXT, "NAME", "best (default), last, or the path of a checkpoint"},
+    CLI_COORDS_OPTION,
     CLI_MPP_OPTIONS,
     {"chunk", 0, CLI_INT, "N", "patches encoded at a time (default: the run's eval.chunk_patches)"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
@@ -102,6 +103,7 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     o.threads = (int)cli_int(args, "threads", 0);
     o.chunk_patches = cli_int(args, "chunk", 0);
     o.slide_mpp_um = cli_real(args, "slide-mpp", 0.0);
+    o.coords = cli_text(args, "coords", NULL);
     o.sink = cli_sink();
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &o, &predictor, err));
     SW_TRY(cli_slide_list(args, 1, cli_operand_count(args) - 1, &list, err));

@@ -8,7 +8,7 @@
 
 static const cli_option options[] = {
     {"store", 's', CLI_PATH, "DIR", "the store to fill; made when missing (required, unless --clam or --trident is given)"},
-    {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT instead of segmenting"},
+    CLI_COORDS_OPTION,
     {"clam", 0, CLI_PATH, "DIR", "also write the positions as CLAM does: DIR/patches/SLIDE.h5, DIR/process_list_autogen.csv"},
     {"trident", 0, CLI_PATH, "DIR",
      "also write them as TRIDENT does: DIR/{mag}x_{px}px_{overlap}px_overlap/patches/SLIDE_patches.h5, DIR/contours_geojson"},

@@ -11,6 +11,10 @@
     {"slide-mpp", 0, CLI_REAL, "UM", "microns per pixel of slides that carry none"},                                   \
     {"mpp-csv", 0, CLI_PATH, "FILE", "microns per pixel by slide: columns slide_id,mpp"}
 
+/* Positions for a trained model. */
+#define CLI_COORDS_OPTION                                                                                              \
+    {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT instead of segmenting"}
+
 /* How slides are cut. */
 #define CLI_TILE_OPTIONS                                                                                               \
     {"mpp", 0, CLI_LIST, "UM", "microns per pixel of the patches; repeat for several scales (default: 1.0)"},          \

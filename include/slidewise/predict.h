@@ -38,6 +38,8 @@ typedef struct sw_predictor_options {
     const char *precision;  /* "auto", "fp32", "bf16"; NULL: the one the run was trained in */
     int threads;            /* 0: all CPUs of this process */
     int64_t chunk_patches;  /* patches encoded at a time; 0: the run's eval.chunk_patches */
+    const char *coords;     /* take the positions from this file or folder (sw_coords_find) instead of segmenting; needed where the
+                               training slides were cut so; NULL: segment. Borrowed until sw_predictor_close */
     double slide_mpp_um;    /* resolution of slides that carry none; 0: such slides are refused */
     const sw_sink *sink;    /* borrowed until sw_predictor_close; may be NULL */
 } sw_predictor_options;

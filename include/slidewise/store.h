@@ -4,6 +4,7 @@
 #ifndef SLIDEWISE_STORE_H
 #define SLIDEWISE_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,22 @@ typedef struct sw_store sw_store;
  * *out is owned by the caller; untouched on failure. SW_E_NOT_FOUND: no such folder; SW_E_FORMAT: the folder is not a
  * store, is of another version, truncated or corrupt; SW_E_IO: may not be read. */
 SW_API sw_status sw_store_open(const char *path, sw_store **out, sw_error *err) SW_MUST_CHECK;
+/* What stands in for a store where patches stay on their slides: positions from files of coordinates, pixels on demand. */
+struct sw_slide_list;
+typedef struct sw_store_slides_options {
+    const struct sw_slide_list *slides; /* the slides; one whose positions fail is left out with a warning */
+    const char *coords;   /* file or folder of coordinates (sw_coords_find); required */
+    double slide_mpp_um;  /* resolution of slides that carry none; 0 (default): they are left out */
+    double mpp_um;        /* name of the scale; 0 (default): as sw_tile_settings_given finds it */
+    int patch_px;         /* 0 (default): as the files say */
+    int64_t cache_bytes;  /* for pixels that were read, default 256 MiB; 0: none. Up to 32 slides are kept open besides */
+    int threads;          /* to look at the slides with; 0 (default): all CPUs of this process */
+    const sw_sink *sink;  /* may be NULL; for this call */
+} sw_store_slides_options;
+SW_API sw_store_slides_options sw_store_slides_options_default(void);
+/* Everything below serves it like a store, but sw_store_patch (SW_E_UNSUPPORTED: there is no JPEG). Slides and coordinates must
+ * stay where they are. */
+SW_API sw_status sw_store_open_slides(const sw_store_slides_options *options, sw_store **out, sw_error *err) SW_MUST_CHECK;
 SW_API void sw_store_close(sw_store **store); /* sets *store to NULL; fit for SW_CLEANUP */
 
 SW_API const char *sw_store_path(const sw_store *store);
@@ -79,6 +96,13 @@ SW_API sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale
  * One lookup. May be called from any number of threads. */
 SW_API sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg,
                                 size_t *size, sw_error *err) SW_MUST_CHECK;
+
+/* True: sw_store_patch gives the patches; false: they stay on their slides, sw_store_pixels gives them. */
+SW_API bool sw_store_has_jpegs(const sw_store *store);
+/* Pixels [patch_px, patch_px, 3] of one patch that stays on its slide (SW_E_UNSUPPORTED in a store of JPEGs). May be called from
+ * any number of threads. The message names slide and patch. */
+SW_API sw_status sw_store_pixels(const sw_store *store, int64_t slide, int scale, int64_t index, uint8_t *rgb, sw_error *err)
+    SW_MUST_CHECK;
 
 /* What is wrong with one record. The message is borrowed for the call. */
 typedef struct sw_store_fault {

@@ -48,6 +48,11 @@ SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list 
 SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid,
                                    sw_error *err) SW_MUST_CHECK;
 
+/* The positions that a file of coordinates gives on a slide (`coords`: sw_coords_find), for patches of settings->patch_px pixels of
+ * a scale that goes by settings->mpp_um[0]; grid->mpp_um is their true resolution. *grid is overwritten, empty on failure. */
+SW_API sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_tile_settings *settings, const sw_sink *sink,
+                                         sw_grid *grid, sw_error *err) SW_MUST_CHECK;
+
 typedef struct sw_tile_options {
     const char *store;         /* directory; made when missing; NULL: only the files of `clam` and `trident` are written */
     const char *coords;        /* take the positions from this file, or from the file of each slide in this folder, as CLAM or

@@ -132,6 +132,39 @@ static sw_status read_part(const void *jpeg, size_t size, const sw_cut *cut, int
     return SW_OK;
 }
 
+static sw_status need_rgb(sw_maker *maker, const sw_cut *cut, sw_error *err)
+{
+    size_t bytes = 3 * (size_t)cut->patch_px * (size_t)cut->patch_px;
+    if (bytes <= maker->rgb_bytes) return SW_OK;
+    sw_free(maker->rgb);
+    maker->rgb_bytes = 0;
+    maker->rgb = sw_malloc(bytes);
+    if (!maker->rgb) return sw_nomem(err);
+    maker->rgb_bytes = bytes;
+    return SW_OK;
+}
+
+/* Of the whole patch that lies in maker->rgb. */
+static sw_status planes_of_maker(sw_maker *maker, const sw_cut *cut, float *planes, sw_timer *timer, sw_error *err)
+{
+    sw_resize_job job = {0};
+    sw_timer_lap(timer, &timer->read_ns);
+    SW_TRY(job_of(cut, 1, &job, err));
+    job.pixels = maker->rgb;
+    SW_TRY(sw_resize_run_planes(&job, cut->rule->scale, cut->rule->offset, planes, &maker->scratch, err));
+    sw_timer_lap(timer, &timer->augment_ns);
+    return SW_OK;
+}
+
+/* A patch that stays on its slide. */
+static sw_status planes_of_slide(const sw_store *store, int64_t slide, int scale, int64_t index, const sw_cut *cut, sw_maker *maker,
+                                 float *planes, sw_timer *timer, sw_error *err)
+{
+    SW_TRY(need_rgb(maker, cut, err));
+    SW_TRY(sw_store_pixels(store, slide, scale, index, maker->rgb, err));
+    return planes_of_maker(maker, cut, planes, timer, err);
+}
+
 sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64_t index, const sw_cut *cut,
                           sw_maker *maker, float *planes, sw_timer *timer, sw_error *err)
 {
@@ -139,6 +172,7 @@ sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64
     size_t size = 0;
     sw_resize_job job = {0};
     int reduce = reduce_of(cut);
+    if (!sw_store_has_jpegs(store)) return planes_of_slide(store, slide, scale, index, cut, maker, planes, timer, err);
     SW_TRY(sw_store_patch(store, slide, scale, index, &jpeg, &size, err));
     SW_TRY(job_of(cut, reduce, &job, err));
     sw_timer_lap(timer, &timer->read_ns);
@@ -159,22 +193,9 @@ sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64
 static sw_status planes_of_rgb(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,
                                sw_timer *timer, sw_error *err)
 {
-    sw_resize_job job = {0};
-    size_t bytes = 3 * (size_t)cut->patch_px * (size_t)cut->patch_px;
-    if (bytes > maker->rgb_bytes) {
-        sw_free(maker->rgb);
-        maker->rgb_bytes = 0;
-        maker->rgb = sw_malloc(bytes);
-        if (!maker->rgb) return sw_nomem(err);
-        maker->rgb_bytes = bytes;
-    }
+    SW_TRY(need_rgb(maker, cut, err));
     SW_TRY(sw_patch_source_read(source, index, maker->rgb, err));
-    sw_timer_lap(timer, &timer->read_ns);
-    SW_TRY(job_of(cut, 1, &job, err));
-    job.pixels = maker->rgb;
-    SW_TRY(sw_resize_run_planes(&job, cut->rule->scale, cut->rule->offset, planes, &maker->scratch, err));
-    sw_timer_lap(timer, &timer->augment_ns);
-    return SW_OK;
+    return planes_of_maker(maker, cut, planes, timer, err);
 }
 
 sw_status sw_patch_source_planes(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,

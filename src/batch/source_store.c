@@ -15,6 +15,7 @@ static sw_status read_patch(void *self, int64_t index, uint8_t *rgb, sw_error *e
     const store_source *s = self;
     const void *jpeg = NULL;
     size_t size = 0;
+    if (!sw_store_has_jpegs(s->store)) return sw_store_pixels(s->store, s->slide, s->scale, index, rgb, err);
     SW_TRY(sw_store_patch(s->store, s->slide, s->scale, index, &jpeg, &size, err));
     sw_status status = sw_jpeg_decode_into(jpeg, size, SW_PIXEL_RGB, s->patch_px, s->patch_px, rgb, err);
     if (status == SW_OK || status == SW_E_NOMEM) return status;

@@ -57,7 +57,8 @@ typedef struct sw_config {
         char *positive;
     } task;
     struct {
-        char *store, *slides, *labels;
+        char *store, *slides, *coords, *labels;
+        int64_t cache_mb;
         struct { char *case_id, *slide_id, *label, *split; } columns;
         struct {
             sw_cfg_split from;

@@ -14,6 +14,7 @@ struct sw_predictor {
     char *path;
     const sw_sink *sink;
     double slide_mpp_um;
+    const char *coords; /* borrowed; NULL: segment */
     int64_t chunk_patches;
     sw_pool *pool;
     sw_backend *be;
@@ -60,6 +61,7 @@ static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predi
     SW_TRY(find_checkpoint(run_dir, o->checkpoint, &p->path, err));
     p->sink = o->sink;
     p->slide_mpp_um = o->slide_mpp_um;
+    p->coords = o->coords;
     SW_TRY(sw_checkpoint_peek(p->path, &p->use, err));
     sw_backend_options bo = {.threads = o->threads, .deterministic = p->use.deterministic};
     SW_TRY(sw_backend_new(o->backend ? o->backend : p->use.backend, &bo, &p->be, err));
@@ -127,6 +129,7 @@ static sw_status positions(const sw_predictor *p, sw_slide *slide, sw_grid *grid
 {
     sw_tile_settings settings = eval_settings(p);
     sw_tissue tissue = {0};
+    if (p->coords) return sw_tile_positions_given(slide, p->coords, &settings, p->sink, grid, err);
     sw_status status = sw_tile_positions(slide, &settings, &tissue, grid, err);
     sw_tissue_free(&tissue);
     return status;

@@ -4,7 +4,9 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/export.c
   ${CMAKE_SOURCE_DIR}/src/store/hdf5_coords.c
   ${CMAKE_SOURCE_DIR}/src/store/import.c
+  ${CMAKE_SOURCE_DIR}/src/store/live.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c
+  ${CMAKE_SOURCE_DIR}/src/store/pixel_cache.c
   ${CMAKE_SOURCE_DIR}/src/store/record.c
   ${CMAKE_SOURCE_DIR}/src/store/reference.c
   ${CMAKE_SOURCE_DIR}/src/store/store.c

@@ -8,10 +8,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/kv.h"
+#include "store/live.h"
 #include "store/record.h"
 
 struct sw_store {
-    sw_kv *kv;
+    sw_kv *kv;     /* NULL: the patches stay on their slides */
+    sw_live *live; /* NULL: they are in the store */
     sw_setting_list settings;
     sw_record_list slides;
 };
@@ -24,6 +26,7 @@ void sw_store_close(sw_store **address)
     sw_record_list_free(&store->slides);
     sw_setting_list_free(&store->settings);
     sw_kv_close(&store->kv);
+    sw_live_close(&store->live);
     sw_free(store);
 }
 
@@ -45,7 +48,21 @@ sw_status sw_store_open(const char *path, sw_store **out, sw_error *err)
 
 const char *sw_store_path(const sw_store *store)
 {
-    return sw_kv_dir(store->kv);
+    return store->kv ? sw_kv_dir(store->kv) : sw_live_name(store->live);
+}
+
+sw_store_slides_options sw_store_slides_options_default(void)
+{
+    return (sw_store_slides_options){.cache_bytes = (int64_t)256 << 20};
+}
+
+sw_status sw_store_open_slides(const sw_store_slides_options *options, sw_store **out, sw_error *err)
+{
+    SW_CLEANUP(sw_store_close) sw_store *store = sw_calloc(1, sizeof *store);
+    if (!store) return sw_nomem(err);
+    SW_TRY(sw_live_open(options, &store->slides, &store->settings, &store->live, err));
+    *out = SW_STEAL(store);
+    return SW_OK;
 }
 
 size_t sw_store_setting_count(const sw_store *store)
@@ -135,6 +152,10 @@ sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64
 {
     const sw_store_scale *s = sw_store_scale_get(store, slide, scale);
     if (!s) return no_scale(store, slide, scale, err);
+    if (store->live) {
+        memcpy(xy, sw_live_positions(store->live, record_of(store, slide)->number), (size_t)s->n_patches * 16);
+        return SW_OK;
+    }
     const void *bytes;
     size_t size;
     char what[384];
@@ -149,20 +170,38 @@ sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64
     return SW_OK;
 }
 
-sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg, size_t *size,
-                         sw_error *err)
+static sw_status check_patch(const sw_store *store, int64_t slide, int scale, int64_t index, sw_error *err)
 {
     const sw_store_scale *s = sw_store_scale_get(store, slide, scale);
     if (!s) return no_scale(store, slide, scale, err);
-    if (index < 0 || index >= s->n_patches) {
-        return sw_error_set(err, SW_E_INVALID, "store %s: slide %s has no patch %lld at scale %d (%lld patches)",
-                            sw_store_path(store), sw_store_slide_id(store, slide), (long long)index, scale,
-                            (long long)s->n_patches);
-    }
+    if (index >= 0 && index < s->n_patches) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "store %s: slide %s has no patch %lld at scale %d (%lld patches)", sw_store_path(store),
+                        sw_store_slide_id(store, slide), (long long)index, scale, (long long)s->n_patches);
+}
+
+sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg, size_t *size,
+                         sw_error *err)
+{
+    SW_TRY(check_patch(store, slide, scale, index, err));
+    if (store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "%s: its patches stay on their slides, there is no JPEG of them", sw_store_path(store));
     char what[384];
     snprintf(what, sizeof what, "patch %lld of slide %s, scale %d,", (long long)index, sw_store_slide_id(store, slide), scale);
     sw_key key = sw_key_patch(record_of(store, slide)->number, scale, index);
     return sw_record_get(store->kv, &key, what, jpeg, size, err);
+}
+
+bool sw_store_has_jpegs(const sw_store *store)
+{
+    return store->live == NULL;
+}
+
+sw_status sw_store_pixels(const sw_store *store, int64_t slide, int scale, int64_t index, uint8_t *rgb, sw_error *err)
+{
+    SW_TRY(check_patch(store, slide, scale, index, err));
+    if (!store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "store %s: its patches are JPEGs, not pixels", sw_store_path(store));
+    sw_status status = sw_live_read(store->live, record_of(store, slide)->number, index, rgb, err);
+    if (status == SW_OK || status == SW_E_NOMEM) return status;
+    return sw_error_prefix(err, "slide %s, patch %lld", sw_store_slide_id(store, slide), (long long)index);
 }
 
 /* ---- checking everything */
@@ -239,7 +278,7 @@ sw_status sw_store_check(const sw_store *store, const sw_sink *sink, sw_store_fa
                          int64_t *n_faults, sw_error *err)
 {
     checking c = {.store = store, .fn = fn, .ctx = ctx};
-    sw_status status = check_all(&c, sink, err);
+    sw_status status = store->live ? SW_OK : check_all(&c, sink, err);
     if (n_records) *n_records = c.records;
     if (n_faults) *n_faults = c.faults;
     return status;

@@ -64,6 +64,19 @@ sw_status sw_tile_given_grid(const sw_tile_options *o, const sw_slide *slide, sw
     return SW_OK;
 }
 
+sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_tile_settings *settings, const sw_sink *sink,
+                                  sw_grid *grid, sw_error *err)
+{
+    sw_tile_options o = sw_tile_options_default();
+    double level0_um;
+    o.settings = *settings;
+    o.coords = coords;
+    o.sink = sink;
+    *grid = (sw_grid){0};
+    SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
+    return sw_tile_given_grid(&o, slide, grid, err);
+}
+
 /* The name of a scale that is nowhere said. */
 static double usual_mpp(double mpp_um)
 {

@@ -56,7 +56,7 @@ static sw_status no_file(const sw_slide *slide, sw_error *err)
 {
     return sw_error_set(err, SW_E_INVALID,
                         "slide %s: the training slides were cut at positions that came from files (--coords or an imported store), so no "
-                        "positions follow for another slide; give its file of coordinates",
+                        "positions follow for another slide; give its file of coordinates with --coords",
                         sw_slide_get_info(slide)->slide_id);
 }
 

@@ -38,10 +38,34 @@ static sw_status open_run_dir(sw_trainer *t, sw_error *err)
     return sw_dir_remove_leftovers(t->checkpoints, err);
 }
 
+/* Patches stay on their slides. */
+static sw_status open_slides(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    sw_store_slides_options o = sw_store_slides_options_default();
+    const char *operand = c->data.slides;
+    if (!*c->data.coords)
+        return sw_error_set(err, SW_E_INVALID, "data.store is none, and data.coords is not set; name the folder of coordinates "
+                                               "(slidewise tile SLIDES --trident DIR)");
+    if (!*c->data.slides)
+        return sw_error_set(err, SW_E_INVALID, "data.store is none, and data.slides is not set; name the folder of the slides");
+    SW_TRY(sw_slide_list_expand(&operand, 1, &list, err));
+    o.slides = &list;
+    o.coords = c->data.coords;
+    o.slide_mpp_um = c->data.image_mpp;
+    o.mpp_um = c->bag.scales.count == 1 ? c->bag.scales.item[0].mpp_um : 0.0;
+    o.cache_bytes = c->data.cache_mb << 20;
+    o.threads = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads);
+    o.sink = t->sink;
+    return sw_store_open_slides(&o, &t->store, err);
+}
+
 static sw_status load_data(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
-    SW_TRY(sw_store_open(c->data.store, &t->store, err));
+    if (strcmp(c->data.store, "none") == 0) SW_TRY(open_slides(t, err));
+    else SW_TRY(sw_store_open(c->data.store, &t->store, err));
     sw_dataset_slides slides = {.store = t->store};
     SW_TRY(sw_dataset_load(c, &slides, true, t->sink, &t->dataset, err));
     SW_TRY(sw_bag_scales_resolve(c, t->store, t->dataset, &t->scales, err));

@@ -126,7 +126,7 @@ TEST(given_positions_give_the_same_patches)
     CHECK_OK(sw_slide_open(list.entry[0].path, NULL, &slide, &err));
     CHECK_INT(sw_tile_positions(slide, &back, &tissue, &grid, &err), SW_E_INVALID);
     SW_AUTOFREE char *why = sw_asprintf("slide %s: the training slides were cut at positions that came from files (--coords or an imported "
-                                        "store), so no positions follow for another slide; give its file of coordinates",
+                                        "store), so no positions follow for another slide; give its file of coordinates with --coords",
                                         list.entry[0].slide_id);
     CHECK_STR(err.message, why);
 }
