@@ -97,6 +97,22 @@ static void TYPED(masked)(const void *y_, const void *dy_, void *dx_, bool add, 
 }
 
 /* --- max pool of a blocked plane */
+
+/* The largest of a window and where it is. With constant bounds the loops are unrolled. */
+static inline __attribute__((always_inline)) void TYPED(most)(const ELEM *corner, int ky0, int ky1, int kx0, int kx1,
+                                                              int window, int64_t w, vf *best, vi *where)
+{
+    *best = LOAD_N(corner + (ky0 * w + kx0) * BLOCK, VL);
+    *where = (vi){0} + (ky0 * window + kx0);
+    for (int ky = ky0; ky < ky1; ky++)
+        for (int kx = kx0; kx < kx1; kx++) {
+            vf value = LOAD_N(corner + (ky * w + kx) * BLOCK, VL);
+            vi better = value > *best;
+            *best = choose(better, value, *best);
+            *where = (better & (ky * window + kx)) | (~better & *where);
+        }
+}
+
 static void TYPED(max_pool)(const void *x_, void *y_, uint8_t *index, const int *size)
 {
     const ELEM *x = x_;
@@ -107,16 +123,13 @@ static void TYPED(max_pool)(const void *x_, void *y_, uint8_t *index, const int 
             int y0 = oy * stride - size[SW_POOL_PAD], x0 = ox * stride - size[SW_POOL_PAD];
             int ky0 = y0 < 0 ? -y0 : 0, kx0 = x0 < 0 ? -x0 : 0;
             int ky1 = h - y0 < window ? h - y0 : window, kx1 = w - x0 < window ? w - x0 : window;
+            bool whole = window == 3 && ky0 == 0 && kx0 == 0 && ky1 == 3 && kx1 == 3;
             for (int v = 0; v < BLOCK_VECTORS; v++) {
-                vf best = LOAD_N(x + (int64_t)((y0 + ky0) * w + x0 + kx0) * BLOCK + v * VL, VL);
-                vi where = (vi){0} + (ky0 * window + kx0);
-                for (int ky = ky0; ky < ky1; ky++)
-                    for (int kx = kx0; kx < kx1; kx++) {
-                        vf value = LOAD_N(x + (int64_t)((y0 + ky) * w + x0 + kx) * BLOCK + v * VL, VL);
-                        vi better = value > best;
-                        best = choose(better, value, best);
-                        where = (better & (ky * window + kx)) | (~better & where);
-                    }
+                const ELEM *corner = x + ((int64_t)y0 * w + x0) * BLOCK + v * VL;
+                vf best;
+                vi where;
+                if (whole) TYPED(most)(corner, 0, 3, 0, 3, 3, w, &best, &where);
+                else TYPED(most)(corner, ky0, ky1, kx0, kx1, window, w, &best, &where);
                 int64_t o = (int64_t)(oy * size[SW_POOL_OW] + ox) * BLOCK + v * VL;
                 STORE_N(y + o, best, VL);
                 vb code = __builtin_convertvector(where, vb);
