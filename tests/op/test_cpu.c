@@ -128,6 +128,7 @@ TEST(convolutions_by_minimal_filtering)
     for (int64_t size = 1; size <= 9; size++) check_conv(1 + size % 3, 64, size, 128, 3, 1, 0x81, size % 2);
     check_conv(11, 128, 13, 64, 3, 1, 0x81, false);
     check_conv(4, 192, 10, 64, 3, 1, 0, true);
+    for (int64_t size = 1; size <= 9; size++) check_conv(1 + size % 3, 64, size, 128, 3, 2, 0x81, size % 2);
     for (int64_t size = 2; size <= 19; size++) check_conv(1 + size % 2, 3, size, size % 3 ? 64 : 128, 7, 2, 0x80, false);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which implementation runs a convolution: minimal filtering where it takes the shape (no sum there depends on threads);
  * then oneDNN, in fixed sub-batches where the result may not depend on the number of threads. */
+#include "backend/cpu/direct.h"
 #include "backend/cpu/stem.h"
 #include "backend/cpu/winograd.h"
 
@@ -9,6 +10,7 @@ sw_status sw_cpu_conv_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void 
 {
     if (sw_cpu_wino_takes(cpu, shape)) return sw_cpu_wino_forward(cpu, shape, x, w, bias, y, err);
     if (sw_cpu_stem_takes(cpu, shape)) return sw_cpu_stem_forward(cpu, shape, x, w, bias, y, err);
+    if (sw_cpu_direct_takes(cpu, shape)) return sw_cpu_direct_forward(cpu, shape, x, w, bias, y, err);
     if (cpu->lane) return sw_cpu_split_forward(cpu, shape, x, w, bias, y, err);
     return sw_dnn_conv_forward(cpu->dnn, shape, x, w, bias, y, err);
 }

@@ -75,6 +75,19 @@ typedef struct sw_simd_stem {
     bool relu;
 } sw_simd_stem;
 
+/* A convolution as a matrix product over gathered windows. */
+typedef struct sw_simd_direct {
+    int h, w, oh, ow, kh, kw, stride, pad;
+    int64_t c, k;      /* input channels (a multiple of the block), output channels (of wino_width) */
+    const void *x;     /* [n, c / block, h, w, block] */
+    void *y;           /* [n, k / block, oh, ow, block] */
+    const float *u;    /* [k / wino_width][kh * kw][c][wino_width] */
+    float *stage;      /* [outputs][kh * kw][c] */
+    float *result;     /* [outputs][wino_width] */
+    const float *bias; /* [k] or NULL */
+    bool sum, relu;
+} sw_simd_direct;
+
 /* Constants of one block of channels in norm_pool_grad, each SW_SPAN floats. */
 typedef struct sw_simd_norm_grad {
     const float *mean, *scale, *c1, *c2;
@@ -121,6 +134,9 @@ typedef struct sw_simd_typed {
                        float *stage, int64_t step);
     void (*wino_grad)(const sw_simd_wino *a, const void *dy, int64_t channels, int64_t first, int64_t count,
                       float *stage, int64_t step);
+
+    /* --- any convolution, see simd_direct_impl.h: outputs [first, first + count) over images, rows and columns */
+    void (*direct_forward)(const sw_simd_direct *a, int64_t first, int64_t count);
 
     /* --- 7x7 convolution, see simd_stem_impl.h: of one image */
     void (*stem_forward)(const sw_simd_stem *a, const void *x, void *y, int tile_y);

@@ -183,6 +183,7 @@ static void TYPED(add)(const void *a_, const void *b_, void *y_, int64_t count)
 #include "backend/cpu/simd_norm_pool_impl.h"
 #include "backend/cpu/simd_wino_typed_impl.h"
 #include "backend/cpu/simd_stem_impl.h"
+#include "backend/cpu/simd_direct_impl.h"
 
 static const sw_simd_typed TYPED(typed) = {
     .moments = TYPED(moments), .norm = TYPED(norm), .norm_sums = TYPED(norm_sums), .norm_grad = TYPED(norm_grad),
@@ -190,7 +191,8 @@ static const sw_simd_typed TYPED(typed) = {
     .max_pool_grad = TYPED(max_pool_grad), .relu = TYPED(relu), .add = TYPED(add),
     .norm_max_pool = TYPED(norm_max_pool), .norm_pool_sums = TYPED(norm_pool_sums),
     .norm_pool_grad = TYPED(norm_pool_grad), .wino_forward = TYPED(wino_forward), .wino_input = TYPED(wino_input),
-    .wino_grad = TYPED(wino_grad), .stem_forward = TYPED(stem_forward), .stem_weights = TYPED(stem_weights)};
+    .wino_grad = TYPED(wino_grad), .direct_forward = TYPED(direct_forward),
+    .stem_forward = TYPED(stem_forward), .stem_weights = TYPED(stem_weights)};
 
 #undef ELEM
 #undef TYPED
