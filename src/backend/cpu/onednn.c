@@ -441,10 +441,9 @@ static sw_status conv_run(sw_dnn *dnn, conv *c, const void *x, const float *w, c
     if (c->bias) dnnl_memory_set_data_handle(c->bias, (void *)(uintptr_t)bias);
     direction dir = (direction)c->key.direction;
     if (c->reorder && dir != BACKWARD_WEIGHTS) SW_TRY(order_weights(dnn, c, err));
-    /* 2.6 leaves the gradient of taps that never meet an image smaller than the filter as it was (bfloat16). */
+    /* 2.6 sums what it never wrote for taps that never meet an image smaller than the filter (bfloat16). */
     const sw_dnn_conv *s = &c->key.shape;
-    if (dir == BACKWARD_WEIGHTS && (s->h < s->kh || s->w < s->kw))
-        memset(c->reorder ? dnn->weights : (void *)(uintptr_t)w, 0, c->w_bytes);
+    if (dir == BACKWARD_WEIGHTS && (s->h < s->kh || s->w < s->kw)) memset(dnn->pad, 0, c->pad_bytes);
     int x_arg = dir == BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
     int w_arg = dir == BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
     int y_arg = dir == FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
