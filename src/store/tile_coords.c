@@ -117,6 +117,7 @@ sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides
     for (; i < slides->count; i++) {
         status = given_of(coords, &slides->entry[i], slide_mpp_um, &mpp_um, &patch_px, &overlap_px, first.code ? &other : &first);
         if (status == SW_OK) break;
+        if (status == SW_E_NOMEM) return sw_nomem(err);
     }
     if (i == slides->count) {
         if (!first.code) return sw_error_set(err, SW_E_INVALID, "%s: no slide was given to these coordinates", coords);
