@@ -85,7 +85,7 @@ static sw_status train_step(sw_model *model, result *r)
     return keep(sw_slab_buffers(slab), &r->buffers, &r->n_buffers);
 }
 
-static void step(const sw_backend_options *options, result *r)
+static void step(const sw_backend_options *options, sw_dtype activations, result *r)
 {
     sw_backend *be = NULL;
     sw_model *model = NULL;
@@ -94,6 +94,7 @@ static void step(const sw_backend_options *options, result *r)
     mo.mil.heads = 2;
     CHECK_OK(sw_backend_new("cpu", options, &be, &err));
     CHECK_OK(sw_model_new(be, SW_F32, &mo, &model, &err));
+    sw_model_set_activations(model, activations);
     CHECK_OK(train_step(model, r));
     sw_model_free(model);
     sw_backend_free(be);
@@ -117,25 +118,36 @@ static void check_same(const result *a, const result *b)
     CHECK_INT(different(a->buffers, b->buffers, a->n_buffers), 0);
 }
 
-TEST(deterministic_steps_are_the_same_bits_with_one_to_four_threads)
+static void check_any_threads(sw_dtype activations)
 {
     result one = {.loss = NAN};
-    step(&(sw_backend_options){.threads = 1, .deterministic = true}, &one);
+    step(&(sw_backend_options){.threads = 1, .deterministic = true}, activations, &one);
     for (int threads = 2; threads <= THREADS && one.grads; threads++) {
         SW_CLEANUP(result_free) result r = {.loss = NAN};
-        step(&(sw_backend_options){.threads = threads, .deterministic = true}, &r);
+        step(&(sw_backend_options){.threads = threads, .deterministic = true}, activations, &r);
         check_same(&r, &one);
     }
     result_free(&one);
 }
 
+TEST(deterministic_steps_are_the_same_bits_with_one_to_four_threads)
+{
+    check_any_threads(SW_F32);
+}
+
+TEST(deterministic_steps_in_bfloat16_are_the_same_bits_with_one_to_four_threads)
+{
+    check_any_threads(SW_BF16);
+}
+
 TEST(steps_repeat_bit_for_bit_at_a_fixed_number_of_threads)
 {
-    for (int threads = 1; threads <= 3; threads += 2) {
+    for (int i = 0; i < 4; i++) {
         SW_CLEANUP(result_free) result a = {.loss = NAN};
         SW_CLEANUP(result_free) result b = {.loss = NAN};
-        step(&(sw_backend_options){.threads = threads}, &a);
-        step(&(sw_backend_options){.threads = threads}, &b);
+        sw_backend_options options = {.threads = i & 1 ? 3 : 1};
+        step(&options, i & 2 ? SW_BF16 : SW_F32, &a);
+        step(&options, i & 2 ? SW_BF16 : SW_F32, &b);
         check_same(&a, &b);
     }
 }
