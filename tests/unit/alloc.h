@@ -26,7 +26,7 @@ typedef struct alloc_loop {
     sw_status (*call)(void *ctx);
     bool (*after)(void *ctx, int64_t k);
     void *ctx;
-    int64_t from, stride;
+    int64_t from, stride, to; /* to: the last one that is tried; 0: no end */
     int64_t most; /* set: the first allocation that is not there */
 } alloc_loop;
 
@@ -47,6 +47,7 @@ static inline bool survive(alloc_loop *l)
             return sw_test_fail(__FILE__, __LINE__, "%s, allocation %lld: %lld blocks leak", l->what, (long long)k,
                                 (long long)(sw_mem_live() - before));
         if (l->after && !l->after(l->ctx, k)) return false;
+        if (l->to > 0 && k + l->stride > l->to) return true;
     }
 }
 
