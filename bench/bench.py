@@ -115,33 +115,35 @@ class Bench:
         child.close()
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
-    def encoder_modes(self, precision):
+    def encoder_modes(self, row, precision, settings):
+        """The eager modes, then, with the cast that was best so far, the compiled ones."""
         casts = [""] if precision == "fp32" else ["+autocast", "+pure"]
-        kinds = ["eager"] if self.o.no_compile else ["eager", "compile"]
-        return [f"{kind}+{form}{cast}" for kind in kinds for form in ("nchw", "nhwc") for cast in casts]
+        forms = ("nchw", "nhwc")
+        found = self.try_modes(row, [f"eager+{form}{cast}" for form in forms for cast in casts], settings, 2)
+        if not self.o.no_compile:
+            best = next(iter(found), "").split("+")[2:]
+            found.update(self.try_modes(row, ["+".join(["compile", form, *best]) for form in forms], settings, 2))
+        return dict(sorted(found.items(), key=lambda item: item[1]))
 
-    def known(self, row, precision):
-        """The best eager and compiled mode of an encoder row, or a fair guess where that row was not run."""
+    def loading_modes(self, row, precision, settings):
+        """The encoder's best modes, with the number of workers that is best for the eager one in a small case."""
         cast = "" if precision == "fp32" else "+autocast"
-        guess = ["eager+nhwc" + cast] + ([] if self.o.no_compile else ["compile+nhwc" + cast])
-        return self.best.get((row, precision), guess)
+        guess = {"eager+nhwc" + cast: 1.0} if self.o.no_compile else {"compile+nhwc" + cast: 1.0, "eager+nhwc" + cast: 2.0}
+        encoder = self.best.get(("encoder-train" if row == "step" else "encoder-forward", precision)) or guess
+        eager = next(mode for mode in [*encoder, "eager+nhwc" + cast] if mode.startswith("eager"))
+        small = [*settings, "patches=16", "limit=128"]
+        found = self.try_modes(row, [f"{eager}+w{w}" for w in (0, 1, 2)], small, 1)
+        workers = next(iter(found), "w0").rsplit("+", 1)[-1]
+        return {f"{mode}+{workers}": None for mode in encoder}
 
     def choose(self, row, precision, settings):
+        """Modes to measure, the most promising first; the next one is for where the first does not work."""
         if row.startswith("attend"):
-            return self.try_modes(row, ["one", "padded"], settings, 1)
+            return self.try_modes(row, ["one", "padded"], settings, 0)
         if row.startswith("encoder"):
-            found = self.try_modes(row, self.encoder_modes(precision), settings, 2)
-            firsts = [next((m for m in found if m.startswith(kind)), None) for kind in ("eager", "compile")]
-            self.best[row, precision] = [m for m in firsts if m]
-            return found
-        modes = self.known("encoder-train" if row == "step" else "encoder-forward", precision)
-        if not modes:
-            return {}
-        found = self.try_modes(row, [f"{modes[0]}+w{w}" for w in (0, 1, 2)], settings, 1)
-        if found and len(modes) > 1:
-            workers = next(iter(found)).rsplit("+", 1)[1]
-            found.update(self.try_modes(row, [f"{modes[1]}+{workers}"], settings, 1))
-        return dict(sorted(found.items(), key=lambda item: item[1]))
+            self.best[row, precision] = self.encoder_modes(row, precision, settings)
+            return self.best[row, precision]
+        return self.loading_modes(row, precision, settings)
 
     # ---- one row
 
@@ -180,7 +182,7 @@ class Bench:
         found = self.choose(row, precision, settings)
         out["modes"] = found
         for mode, seconds in found.items():
-            if seconds > LIMIT_S:
+            if seconds and seconds > LIMIT_S:
                 out["peer_failed"] = f"> {LIMIT_S} s"
                 return None
             child = Child(self.peer(row, f"modes={mode}", *settings), self.env, self.log)
@@ -309,8 +311,9 @@ class Bench:
         for p in precisions:
             if "encoder" in o.rows:
                 for kind, title in (("forward", "encoder, forward"), ("train", "encoder, training step")):
+                    batch = f"batch={o.batch}"
                     self.measure(title, f"encoder-{kind}", p, self.ours("bench_encoder", "serve=1", f"kind={kind}",
-                                 f"precision={p}"), [], o.repeats, "patches")
+                                 f"precision={p}", batch), [batch], o.repeats, "patches")
             if "step" in o.rows:
                 bags = [f"store={self.store}", "bags=2", f"patches={o.bag}"]
                 self.measure(f"training with loading, 2 bags of {o.bag}", "step", p,
@@ -326,8 +329,9 @@ class Bench:
                 for kind in ("forward", "train"):
                     repeats = o.repeats if n < 40000 else min(o.repeats, o.repeats_large)
                     title = f"attention, N = {n}, {'forward + backward' if kind == 'train' else 'forward'}"
+                    settings = [f"n={n}", f"warm={int(n < 40000)}"]
                     self.measure(title, f"attend-{kind}", "fp32", self.ours("bench_attend", "serve=1", f"kind={kind}",
-                                 f"n={n}"), [f"n={n}"], repeats, "ms")
+                                 *settings), settings, repeats, "ms")
 
     def write(self, texts):
         name = os.path.join(self.o.results, f"{datetime.datetime.now():%Y%m%d-%H%M%S}")
@@ -349,7 +353,8 @@ def parse():
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides (%(default)s)")
     p.add_argument("--repeats", type=int, help="turns per row (7; quick: 3)")
     p.add_argument("--repeats-large", type=int, default=3, help="turns of attention at N = 40 000 (%(default)s)")
-    p.add_argument("--patches", type=int, help="of the whole slide (1024; quick: 256)")
+    p.add_argument("--batch", type=int, default=32, help="patches of the encoder rows (%(default)s)")
+    p.add_argument("--patches", type=int, help="of the whole slide (600; quick: 200)")
     p.add_argument("--bag", type=int, help="patches per bag of the training row (64; quick: 16)")
     p.add_argument("--quick", action="store_true", help="fewer turns, smaller bags, nothing compiled: a look, not a result")
     p.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
@@ -357,7 +362,7 @@ def parse():
     o = p.parse_args()
     o.rows, o.precision = o.rows.split(","), o.precision.split(",")
     o.repeats = o.repeats or (3 if o.quick else 7)
-    o.patches = o.patches or (256 if o.quick else 1024)
+    o.patches = o.patches or (200 if o.quick else 600)
     o.bag = o.bag or (16 if o.quick else 64)
     o.no_compile = o.no_compile or o.quick
     o.build = os.path.abspath(o.build)

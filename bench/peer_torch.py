@@ -148,9 +148,9 @@ def encoder_row(args, mode, training):
 class Patches(torch.utils.data.Dataset):
     """The JPEGs that bench_store copied out of the store, from one mapped file: no file is opened per patch."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, limit=None):
         with open(os.path.join(folder, name + ".idx")) as index:
-            self.rows = [tuple(map(int, line.split())) for line in index]
+            self.rows = [tuple(map(int, line.split())) for line in index][:limit]
         self.path, self.bytes = os.path.join(folder, name + ".bin"), None
         self.decode = faster_decoder(self)
 
@@ -247,7 +247,7 @@ def step_row(args, mode, first_only=False):
 
 
 def infer_row(args, mode):
-    patches = Patches(args["store"], "infer")
+    patches = Patches(args["store"], "infer", int(args["limit"]) if "limit" in args else None)
     # Batches of one size, so that a compiled encoder is compiled once; the last one is filled up.
     batch = int(args.get("chunk", 64))
     loader = loader_of(patches, batch, False, mode)
@@ -333,8 +333,9 @@ def timed(go):
     return time.perf_counter() - start
 
 
-def serve(go):
-    go()
+def serve(go, warm):
+    if warm:
+        go()
     clear_peak()
     say("ready")
     for line in sys.stdin:
@@ -368,12 +369,13 @@ def main():
                     torch._dynamo.reset()
                 go = ROWS[row](args, Mode(name))
                 warm = timed(go)
-                say("mode", name, min(timed(go) for _ in range(int(args.get("repeats", 2)))), warm)
+                # repeats=0: the first go counts, for rows that take long
+                say("mode", name, min((timed(go) for _ in range(int(args.get("repeats", 2)))), default=warm), warm)
             except Exception as error:  # a mode that this PyTorch cannot do is left out, and said so
                 say("mode", name, "failed", why(error))
         return
     try:
-        serve(ROWS[row](args, Mode(modes[0])))
+        serve(ROWS[row](args, Mode(modes[0])), args.get("warm", "1") == "1")
     except (RuntimeError, MemoryError) as error:
         say("failed", why(error))
 

@@ -16,7 +16,8 @@ enum { MAX_REPEATS = 1001 };
 
 static const char *const common_keys[] = {
     "serve=1: answer a driver on standard input", "repeats=measured goes, 7",     "breakdown=1: time per op and shape",
-    "threads=0: all CPUs",                        "precision=fp32, or bf16",      "deterministic=0",  NULL};
+    "threads=0: all CPUs",                        "precision=fp32, or bf16",      "deterministic=0",
+    "warm=1: one go before the first measured one", NULL};
 
 static bool is_key(const char *const *keys, const char *arg, size_t length)
 {
@@ -172,13 +173,14 @@ static sw_status breakdown(const bench_case *c, int64_t goes, sw_error *err)
 
 sw_status bench_run(const bench_args *args, const bench_case *c, sw_error *err)
 {
-    int64_t serving, repeats, trace;
+    int64_t serving, repeats, trace, warm;
     double median = 0.0;
     SW_TRY(bench_int(args, "serve", 0, 0, 1, &serving, err));
     SW_TRY(bench_int(args, "repeats", 7, 1, MAX_REPEATS, &repeats, err));
     SW_TRY(bench_int(args, "breakdown", 0, 0, 1, &trace, err));
+    SW_TRY(bench_int(args, "warm", 1, 0, 1, &warm, err));
     if (trace && c->be) bench_trace_start(c->be);
-    SW_TRY(c->go(c->ctx, err)); /* makes primitives and touches memory */
+    if (warm) SW_TRY(c->go(c->ctx, err)); /* makes primitives and touches memory */
     peak_clear();
     if (serving) return serve(c, err);
     SW_TRY(alone(c, repeats, &median, err));

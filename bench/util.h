@@ -36,7 +36,7 @@ typedef struct bench_case {
     sw_status (*go)(void *ctx, sw_error *err);
 } bench_case;
 
-/* Runs the case: one go to warm up, then
+/* Runs the case: one go to warm up (warm=0: none), then
  *   serve=0 (default): `repeats` goes, and a line with minimum, median and maximum; with breakdown=1 a table of where the
  *                      time of further goes went, per op and shape.
  *   serve=1: prints "ready ITEMS FLOPS", then answers each line on standard input: "go" with "seconds S", "memory" with
