@@ -14,14 +14,14 @@ typedef struct world {
 
 static const char *path_of(const char *run, const char *file)
 {
-    static char path[800];
+    static char path[600];
     snprintf(path, sizeof path, "%s/%s/checkpoints/%s", sw_test_dir(), run, file);
     return path;
 }
 
 static sw_status train(const world *w, const char *run)
 {
-    char set[4][900];
+    char set[4][800];
     const char *sets[] = {set[0], set[1], set[2], set[3], "aggregator.inner_dim=8", "aggregator.heads=2", "augment.crop_px=16",
                           "bag.patches=4", "train.batch_bags=1", "train.epochs=1",
                           "eval.bootstrap=0", "run.threads=1", "train.chunk_patches=4", "eval.chunk_patches=2"};

@@ -212,7 +212,7 @@ static inline void flush(vf *part, double *sum)
 #define BLOCK_VECTORS (BLOCK / VL)
 
 #include "backend/cpu/simd_wino_impl.h"
-#include "backend/cpu/simd_stem_parts.h"
+#include "backend/cpu/simd_stem_float_impl.h"
 
 #define ELEM float
 #define TYPED(name) name##_f32
