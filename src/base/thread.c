@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -24,6 +25,10 @@ struct sw_pool {
     pthread_cond_t done; /* for waiters: an index was finished */
     job jobs;            /* ring head */
     bool stopping;
+    int limit;     /* threads with a number below it may work */
+    int waiting;   /* callers that wait for an item: all threads may work then */
+    int nice;      /* steps below the priority that a thread begins with */
+    int numbered;  /* threads that have taken their number */
     int threads, started;
     pthread_t thread[];
 };
@@ -72,12 +77,24 @@ static void work_one(sw_pool *pool, job *j)
 
 /* ---- the pool */
 
+/* On Linux a thread has a priority of its own. Lowering it is always allowed; if it fails all the same, nothing is lost. */
+static void step_back(int steps)
+{
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + steps);
+}
+
 static void *worker(void *arg)
 {
     sw_pool *pool = arg;
     pthread_mutex_lock(&pool->lock);
+    int number = pool->numbered++, nice = 0;
     for (;;) {
-        job *j = claimable(pool);
+        if (pool->nice > nice) {
+            step_back(pool->nice - nice);
+            nice = pool->nice;
+        }
+        bool may = number < pool->limit || pool->waiting > 0;
+        job *j = may ? claimable(pool) : NULL;
         if (j) work_one(pool, j);
         else if (pool->stopping) break;
         else pthread_cond_wait(&pool->wake, &pool->lock);
@@ -96,7 +113,7 @@ sw_status sw_pool_new(int threads, sw_pool **out, sw_error *err)
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
     pool->jobs.next = pool->jobs.prev = &pool->jobs;
-    pool->threads = threads;
+    pool->threads = pool->limit = threads;
     for (; pool->started < threads; pool->started++) {
         int reason = pthread_create(&pool->thread[pool->started], NULL, worker, pool);
         if (reason == 0) continue;
@@ -127,6 +144,22 @@ void sw_pool_free(sw_pool *pool)
 int sw_pool_threads(const sw_pool *pool)
 {
     return pool ? pool->threads : 1;
+}
+
+void sw_pool_limit(sw_pool *pool, int threads)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->limit = threads < 1 ? 1 : threads > pool->threads ? pool->threads : threads;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void sw_pool_step_back(sw_pool *pool, int nice)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->nice = nice;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 /* ---- parallel loop */
@@ -240,10 +273,13 @@ sw_status sw_prefetch_new(sw_pool *pool, int64_t count, int ahead, sw_produce_fn
  * has begun it. */
 static void wait_for_slot(sw_prefetch *p, const slot *s)
 {
+    p->pool->waiting++;
+    pthread_cond_broadcast(&p->pool->wake);
     while (!s->ready) {
         if (p->job.begin == p->taken) work_one(p->pool, &p->job);
         else pthread_cond_wait(&p->pool->done, &p->pool->lock);
     }
+    p->pool->waiting--;
 }
 
 sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_error *err)
@@ -265,7 +301,7 @@ sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_e
         p->taken++;
         if (!p->closed && p->job.limit < p->count) { /* move the window */
             p->job.limit++;
-            pthread_cond_signal(&p->pool->wake);
+            pthread_cond_broadcast(&p->pool->wake); /* one alone could be a thread that may not work now */
         }
     } else if (err) {
         *err = s->error; /* stays in its slot: every later call fails alike */

@@ -15,6 +15,11 @@ typedef struct sw_pool sw_pool;
 sw_status sw_pool_new(int threads, sw_pool **out, sw_error *err) SW_MUST_CHECK;
 void sw_pool_free(sw_pool *pool); /* waits for what is queued; free its prefetches first */
 int sw_pool_threads(const sw_pool *pool); /* NULL: 1 */
+/* Only so many of its threads work in the background from now on (at least 1, at most all: the start). While a caller waits
+ * in sw_prefetch_next all of them work: whoever waits does not need the processors. */
+void sw_pool_limit(sw_pool *pool, int threads);
+/* Its threads give way to others: their priority falls by `nice` steps (1 to 19, counted from the start), for good. */
+void sw_pool_step_back(sw_pool *pool, int nice);
 
 /* Runs fn(ctx, i) for i in [0, count) on the pool and the calling thread; returns the error of the
  * LOWEST failing i (later items may have been skipped). May be called from inside a pool task.

@@ -144,6 +144,9 @@ typedef struct sw_loader_count {
     int64_t decoded;        /* patches decoded for the chunks handed out */
 } sw_loader_count;
 sw_loader_count sw_loader_counted(const sw_loader *loader);
+/* How many threads keep up with whoever takes the chunks, with half as many again in reserve: from what was counted at
+ * either end of `elapsed_ns`. 1 to `most`. */
+int sw_loader_workers(const sw_loader_count *before, const sw_loader_count *after, int64_t elapsed_ns, int most);
 
 /* --- evaluation: all patches of a source in chunks, whole patch resized to crop_px */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "batch/load.h"
 
+#include <math.h>
+
 #include "base/mem.h"
 #include "encoder/normalise.h"
 
@@ -27,6 +29,20 @@ const char *sw_batch_timing_limit(const sw_batch_timing *t)
 {
     if (t->read_ns > t->decode_ns && t->read_ns > t->augment_ns) return "reading";
     return t->decode_ns >= t->augment_ns ? "decoding" : "augmenting";
+}
+
+static int64_t busy_ns(const sw_batch_timing *t)
+{
+    return t->read_ns + t->decode_ns + t->augment_ns;
+}
+
+int sw_loader_workers(const sw_loader_count *before, const sw_loader_count *after, int64_t elapsed_ns, int most)
+{
+    int64_t others = elapsed_ns - (after->waited_ns - before->waited_ns);
+    int64_t busy = busy_ns(&after->timing) - busy_ns(&before->timing);
+    if (others <= 0) return most;
+    double needed = ceil(1.5 * (double)busy / (double)others);
+    return needed < 1 ? 1 : needed > most ? most : (int)needed;
 }
 
 sw_pixel_rule sw_pixel_rule_of(sw_channel_order order)

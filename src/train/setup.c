@@ -163,8 +163,9 @@ static sw_status make_loader(sw_trainer *t, sw_error *err)
     const sw_config *c = &t->config;
     sw_loader_options lo = sw_loader_options_of(c);
     lo.keep_bytes = t->keep_bytes;
-    int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: all CPUs */
+    int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: at most all CPUs */
     SW_TRY(sw_pool_new(workers, &t->pool, err));
+    sw_pool_step_back(t->pool, 10); /* they fill the gaps that computing leaves */
     return sw_loader_new(t->store, t->dataset, SW_SPLIT_TRAIN, &t->scales, &lo, t->pool, &t->loader, err);
 }
 

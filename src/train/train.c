@@ -20,6 +20,8 @@ typedef struct loop {
     int64_t steps_now;   /* steps of this call */
     int64_t patches;     /* of the epoch, in this call */
     int64_t begun_ns;
+    sw_loader_count counted; /* at the end of the last step, */
+    int64_t counted_ns;      /* and when that was */
     bool cancelled;
 } loop;
 
@@ -98,6 +100,20 @@ static void show(const loop *l, sw_meter *meter)
     sw_meter_tick(meter, s->epoch_step, (double)l->patches, limit, detail);
 }
 
+/* run.workers 0: as many threads load as the last step's measure says. A step that computes on all processors is slowed by
+ * every thread beside it; at the start and wherever it waits, all of them load. */
+static void size_workers(loop *l)
+{
+    sw_trainer *t = l->t;
+    int64_t now = sw_now_ns();
+    sw_loader_count counted = sw_loader_counted(t->loader);
+    int most = sw_pool_threads(t->pool);
+    if (t->config.run.workers == 0)
+        sw_pool_limit(t->pool, sw_loader_workers(&l->counted, &counted, now - l->counted_ns, most));
+    l->counted = counted;
+    l->counted_ns = now;
+}
+
 /* A checkpoint inside an epoch, where the clock asks for one and no gradient waits for its update. */
 static sw_status maybe_save(loop *l, sw_error *err)
 {
@@ -116,7 +132,10 @@ static sw_status run_steps(loop *l, sw_error *err)
     sw_meter meter;
     int64_t steps = sw_loader_steps(t->loader);
     snprintf(job, sizeof job, "train epoch %d/%lld", t->state.epoch + 1, (long long)t->config.train.epochs);
+    sw_pool_limit(t->pool, sw_pool_threads(t->pool));
     SW_TRY(sw_loader_begin(t->loader, (uint32_t)t->state.epoch, t->state.epoch_step, err));
+    l->counted = sw_loader_counted(t->loader);
+    l->counted_ns = sw_now_ns();
     sw_meter_start(&meter, t->sink, job, "steps", steps);
     meter.p.rate_unit = "patches";
     while (t->state.epoch_step < steps) {
@@ -126,6 +145,7 @@ static sw_status run_steps(loop *l, sw_error *err)
                                         (long long)(steps - t->state.epoch_step));
         sw_status status = step(l, batch, err);
         if (status == SW_OK) show(l, &meter);
+        size_workers(l);
         sw_batch_free(batch);
         SW_TRY(status);
         if (must_stop(l) && ends_window(t, t->state.epoch_step)) {
@@ -142,6 +162,7 @@ static sw_status run_steps(loop *l, sw_error *err)
 static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *err)
 {
     char job[64];
+    sw_pool_limit(t->pool, sw_pool_threads(t->pool)); /* what training needed says nothing here */
     SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
     sw_metric_options mo = sw_metric_options_default();
     snprintf(job, sizeof job, "validate epoch %d%s", t->state.epoch + 1, view == SW_EMA ? " (moving average)" : "");

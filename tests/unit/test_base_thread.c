@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 typedef struct work {
@@ -211,6 +212,80 @@ TEST(prefetch_inside_pool_tasks)
     CHECK_OK(sw_pool_for(w.pool, 6, consume_inside, &w, &err));
     sw_pool_free(w.pool);
     CHECK_INT(atomic_load(&w.sum), 60);
+}
+
+/* Items that take a while; the most at once. */
+static sw_status slow_item(void *ctx, int64_t index, void **item, sw_error *err)
+{
+    work *w = ctx;
+    (void)err;
+    int now = atomic_fetch_add(&w->outstanding, 1) + 1;
+    for (int most = atomic_load(&w->most_outstanding); now > most;) {
+        if (atomic_compare_exchange_weak(&w->most_outstanding, &most, now)) break;
+    }
+    usleep(5000);
+    atomic_fetch_sub(&w->outstanding, 1);
+    atomic_fetch_add(&w->sum, 1);
+    *item = &w->visited[index];
+    return SW_OK;
+}
+
+TEST(a_limit_holds_until_somebody_waits)
+{
+    enum { ITEMS = 12 };
+    sw_error err = {0};
+    sw_pool *pool = NULL;
+    CHECK_OK(sw_pool_new(4, &pool, &err));
+    for (int limit = 1; limit <= 4; limit += 3) {
+        work w = {0};
+        sw_prefetch *p = NULL;
+        sw_pool_limit(pool, limit);
+        CHECK_OK(sw_prefetch_new(pool, ITEMS, ITEMS, slow_item, NULL, &w, &p, &err));
+        while (atomic_load(&w.sum) < ITEMS) usleep(1000);
+        if (limit == 1) CHECK_INT(atomic_load(&w.most_outstanding), 1);
+        else CHECK(atomic_load(&w.most_outstanding) > 1 && atomic_load(&w.most_outstanding) <= 4);
+        sw_prefetch_free(p);
+    }
+    sw_pool_limit(pool, 0); /* at least 1 */
+    work w = {0};
+    sw_prefetch *p = NULL;
+    CHECK_OK(sw_prefetch_new(pool, ITEMS, 4, slow_item, NULL, &w, &p, &err));
+    for (int i = 0; i < ITEMS; i++) {
+        void *item = NULL;
+        CHECK_OK(sw_prefetch_next(p, &item, NULL, &err));
+        CHECK(item == &w.visited[i]);
+    }
+    CHECK(atomic_load(&w.most_outstanding) > 1);
+    sw_prefetch_free(p);
+    sw_pool_free(pool);
+}
+
+static sw_status note_priority(void *ctx, int64_t index, sw_error *err)
+{
+    work *w = ctx;
+    (void)err;
+    usleep(2000); /* so that every thread gets some */
+    atomic_store(&w->visited[index], getpriority(PRIO_PROCESS, 0));
+    return SW_OK;
+}
+
+TEST(threads_step_back)
+{
+    sw_error err = {0};
+    sw_pool *pool = NULL;
+    work w = {0};
+    int own = getpriority(PRIO_PROCESS, 0), others = 0;
+    CHECK_OK(sw_pool_new(2, &pool, &err));
+    sw_pool_step_back(pool, 3);
+    CHECK_OK(sw_pool_for(pool, 60, note_priority, &w, &err));
+    for (int i = 0; i < 60; i++) {
+        long long p = atomic_load(&w.visited[i]);
+        CHECK(p == own || p == (own + 3 > 19 ? 19 : own + 3));
+        others += p != own;
+    }
+    CHECK(own == 19 || others > 0);
+    CHECK_INT(getpriority(PRIO_PROCESS, 0), own);
+    sw_pool_free(pool);
 }
 
 TEST(wrong_sizes_are_refused)

@@ -667,3 +667,16 @@ TEST(the_limit_is_the_longest_part)
     CHECK_STR(sw_batch_timing_limit(&(sw_batch_timing){1, 2, 1}), "decoding");
     CHECK_STR(sw_batch_timing_limit(&(sw_batch_timing){1, 2, 3}), "augmenting");
 }
+
+TEST(workers_by_measure)
+{
+    sw_loader_count before = {.timing = {10, 20, 30}, .waited_ns = 5}, after = {.timing = {20, 80, 90}, .waited_ns = 5};
+    CHECK_INT(sw_loader_workers(&before, &after, 1300, 8), 1); /* 130 of loading in 1300 of computing */
+    CHECK_INT(sw_loader_workers(&before, &after, 130, 8), 2);  /* as much: one would just do, and nothing is exact */
+    CHECK_INT(sw_loader_workers(&before, &after, 50, 8), 4);
+    after.waited_ns = 55; /* of 100, half was waiting */
+    CHECK_INT(sw_loader_workers(&before, &after, 100, 8), 4);
+    CHECK_INT(sw_loader_workers(&before, &after, 100, 3), 3);
+    CHECK_INT(sw_loader_workers(&before, &after, 50, 8), 8); /* nothing but waiting */
+    CHECK_INT(sw_loader_workers(&before, &before, 100, 8), 1);
+}
