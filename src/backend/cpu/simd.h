@@ -12,7 +12,7 @@
 
 #define SW_SPAN 16
 #define SW_ATTEND_QUERIES 64 /* queries per tile of attend_one */
-#define SW_ATTEND_KEYS 64    /* keys per tile */
+#define SW_ATTEND_KEYS 48    /* keys per tile of its backward */
 
 typedef struct sw_simd_adam {
     float decay;      /* factor on the parameter (AdamW), 1: none */
@@ -24,20 +24,23 @@ typedef struct sw_simd_adam {
     float eps;
 } sw_simd_adam;
 
-/* One tile of queries of attend_one: transposed, padded with zeros to SW_ATTEND_QUERIES columns. */
+/* One tile of queries of attend_one and a stretch of keys of the same group. Scores and their references are
+ * logarithms to base 2. */
 typedef struct sw_simd_attend {
-    const float *k, *v;  /* [n, d], [n] of this group */
-    int64_t n;
-    int d, d_pad;        /* d_pad: d rounded up to SW_SPAN */
-    float *qt;           /* [d][SW_ATTEND_QUERIES], scaled by `scale` */
-    float *scores;       /* [SW_ATTEND_KEYS][SW_ATTEND_QUERIES] work */
-    float *lse, *p;      /* [SW_ATTEND_QUERIES]: forward writes, backward reads */
+    const float *k, *v;   /* [keys, d], [keys] */
+    int64_t keys;
+    int d, d_pad;         /* d_pad: d rounded up to SW_SPAN */
+    const float *qt;      /* [d][SW_ATTEND_QUERIES]: transposed, times scale * log2(e), zero beyond the last query */
+    /* [SW_ATTEND_QUERIES] each. Forward goes on from what earlier keys left (-infinity, 0, 0 before the first): sums
+     * of 2^(score - top) and of that times v. Backward reads the log-sum-exp from `top`. */
+    float *top, *sum, *weighted;
     /* backward only */
-    const float *dp;     /* [SW_ATTEND_QUERIES], zero beyond the last query */
-    const float *q_pad;  /* [SW_ATTEND_QUERIES][d_pad], scaled by `scale`, zero padded */
-    float *dqt;          /* [d][SW_ATTEND_QUERIES], overwritten; without the factor `scale` */
-    float *dk_pad;       /* [n][d_pad], added to */
-    double *dv;          /* [n], added to */
+    const float *p, *dp;  /* [SW_ATTEND_QUERIES], zero beyond the last query */
+    const float *q_pad;   /* [SW_ATTEND_QUERIES][d_pad], zero padded */
+    float *scores;        /* [SW_ATTEND_KEYS][SW_ATTEND_QUERIES] work */
+    float *dqt;           /* [d][SW_ATTEND_QUERIES], added to; this and the next without the factor `scale` */
+    float *dk_pad;        /* [keys][d_pad], added to */
+    float *dv_lanes;      /* [keys][SW_SPAN], added to: dv is the sum of a row */
 } sw_simd_attend;
 
 #define SW_WINO_PAD 16 /* floats between the 36 rows of a stage, so that they do not share cache sets */

@@ -153,6 +153,20 @@ static inline vf vmax(vf a, vf b)
 #endif
 }
 
+/* The smaller; b where one is not a number. */
+static inline vf vmin(vf a, vf b)
+{
+#if VL == 16
+    return _mm512_min_ps(a, b);
+#elif VL == 8
+    return _mm256_min_ps(a, b);
+#elif defined(__SSE2__)
+    return _mm_min_ps(a, b);
+#else
+    return choose(a < b, a, b);
+#endif
+}
+
 static inline vf vsqrt(vf a)
 {
 #if VL == 16

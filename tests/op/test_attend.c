@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The streamed attention: tails of tiles on every instruction set, scores that leave the range of exp, flat memory. */
+#include "cpu_harness.h"
+
+TEST(every_instruction_set_handles_the_ends_of_tiles)
+{
+    const sw_simd *set[] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
+    static const int64_t count[] = {1, 5, 47, 48, 49, 64, 131}, width[] = {1, 7, 16, 33, 48, 64, 130};
+    sw_error err;
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    for (size_t i = 0; i < 7; i++)
+        for (size_t j = 0; j < 7; j++) {
+            sw_attend_one_attr attr = {.scale = 2 / sqrt((double)width[j])};
+            problem p = attention(i % 2 + 1, count[i], width[j], &attr);
+            p.add = (i + j) % 2;
+            SW_CLEANUP(answer_free) answer right = {.out = {NULL}};
+            CHECK_OK(solve(ref, &p, &right, &err));
+            for (int s = 0; s < 3; s++) {
+                if (!set[s]) continue;
+                SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+                SW_CLEANUP(answer_free) answer a = {.out = {NULL}};
+                CHECK_OK(new_cpu(1, &cpu, &err));
+                sw_cpu_of(cpu)->simd = set[s];
+                CHECK_OK(solve(cpu, &p, &a, &err));
+                compare(&p, &a, &right, 2e-6);
+            }
+        }
+}
+
+/* One head of width one: the score of query i with key j is q[i] * k[j]. */
+static sw_status attend_line(const sw_simd *simd, const float *q, const float *k, const float *v, int64_t n, float *p,
+                             float *lse, sw_error *err)
+{
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    SW_CLEANUP(release_tensors) sw_tensor t[SW_OP_MAX_IN * 2 + SW_OP_MAX_OUT + 1] = {{0}};
+    sw_attend_one_attr attr = {.scale = 1};
+    const float *host[] = {q, k, v};
+    SW_TRY(new_cpu(1, &cpu, err));
+    sw_cpu_of(cpu)->simd = simd;
+    sw_forward_args args = {.attr = &attr};
+    for (int i = 0; i < 5; i++) {
+        SW_TRY(sw_tensor_new(&cpu->device, SW_F32, i < 2 ? SW_SHAPE(1, n, 1) : SW_SHAPE(1, n), &t[i], err));
+        if (i < 3) SW_TRY(sw_tensor_upload_f32(&t[i], host[i], err));
+        if (i < 3) args.in[i] = &t[i];
+        else args.out[i - 3] = &t[i];
+    }
+    SW_TRY(cpu->kernel[SW_OP_ATTEND_ONE].forward(cpu, &args, err));
+    SW_TRY(sw_tensor_download_f32(&t[3], p, err));
+    return sw_tensor_download_f32(&t[4], lse, err);
+}
+
+enum { LINE = 201 };
+
+static void check_line(float first_q, float step_q, float first_k, float step_k)
+{
+    const sw_simd *set[] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
+    float q[LINE], k[LINE], v[LINE], p[LINE], lse[LINE];
+    sw_error err;
+    for (int i = 0; i < LINE; i++) {
+        q[i] = first_q + step_q * (float)i;
+        k[i] = first_k + step_k * (float)i;
+        v[i] = (float)(i % 7) - 3;
+    }
+    for (int s = 0; s < 3; s++) {
+        if (!set[s]) continue;
+        CHECK_OK(attend_line(set[s], q, k, v, LINE, p, lse, &err));
+        for (int i = 0; i < LINE; i++) {
+            double top = -INFINITY, sum = 0, weighted = 0, size = 0;
+            for (int j = 0; j < LINE; j++) top = fmax(top, (double)q[i] * (double)k[j]);
+            for (int j = 0; j < LINE; j++) {
+                double score = (double)q[i] * (double)k[j], e = exp(score - top);
+                sum += e;
+                weighted += e * (double)v[j];
+                size = fmax(size, fabs(score));
+            }
+            /* A score is rounded to float several times. */
+            CHECK_NEAR(p[i], weighted / sum, 0, 3 * (2e-6 + 4 * size * 6e-8));
+            CHECK_NEAR(lse[i], top + log(sum), 0, 1e-6 + 4 * size * 6e-8);
+        }
+    }
+}
+
+TEST(scores_far_outside_the_range_of_exp)
+{
+    check_line(1, 0, 0, 50);       /* each key above all before it, to 10000 */
+    check_line(1, 0, 10000, -50);  /* each below */
+    check_line(-1, 0, 1000, 0);    /* all alike, far down */
+    check_line(1, 0, 1000, 0.01f); /* close to each other, far up */
+    check_line(-5, 0.05f, -300, 3); /* each query its own way, to 1500 */
+    check_line(0.3f, 0.01f, 0, 0.1f); /* rises slowly: the reference lags behind */
+}
+
+TEST(large_scores_of_heads)
+{
+    sw_attend_one_attr attr = {.scale = 60}; /* of +-1000: softmax picks single keys */
+    sw_error err;
+    problem p = attention(2, 300, 32, &attr);
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    SW_CLEANUP(answer_free) answer a = {.out = {NULL}}, b = {.out = {NULL}};
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(new_cpu(2, &cpu, &err));
+    CHECK_OK(solve(ref, &p, &b, &err));
+    CHECK_OK(solve(cpu, &p, &a, &err));
+    compare(&p, &a, &b, 1e-3); /* a score of 1000 is known to 6e-5 in float */
+}
+
+static void scratch_bytes(int64_t n, int64_t *bytes)
+{
+    sw_error err;
+    sw_attend_one_attr attr = {.scale = 1};
+    problem p = attention(2, n, 8, &attr);
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    SW_CLEANUP(answer_free) answer a = {.out = {NULL}};
+    CHECK_OK(new_cpu(2, &cpu, &err));
+    CHECK_OK(solve(cpu, &p, &a, &err));
+    *bytes = 0;
+    for (int i = 0; i < SW_SLOT_COUNT; i++) *bytes += (int64_t)sw_cpu_of(cpu)->scratch[i].bytes;
+}
+
+TEST(work_memory_grows_with_n_and_not_with_its_square)
+{
+    int64_t small = 0, large = 0;
+    scratch_bytes(1024, &small);
+    scratch_bytes(8192, &large);
+    CHECK(small > 0);
+    CHECK(large < 8 * small);
+    CHECK(large < 8192 * 8192); /* a byte per pair */
+}
