@@ -443,7 +443,8 @@ static sw_status conv_run(sw_dnn *dnn, conv *c, const void *x, const float *w, c
     if (c->reorder && dir != BACKWARD_WEIGHTS) SW_TRY(order_weights(dnn, c, err));
     /* 2.6 sums what it never wrote for taps that never meet an image smaller than the filter (bfloat16). */
     const sw_dnn_conv *s = &c->key.shape;
-    if (dir == BACKWARD_WEIGHTS && (s->h < s->kh || s->w < s->kw)) memset(dnn->pad, 0, c->pad_bytes);
+    bool small = s->h < s->kh || s->w < s->kw;
+    if (dir == BACKWARD_WEIGHTS && small && c->pad_bytes > 0) memset(dnn->pad, 0, c->pad_bytes);
     int x_arg = dir == BACKWARD_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC;
     int w_arg = dir == BACKWARD_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS;
     int y_arg = dir == FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST;
