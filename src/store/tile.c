@@ -83,6 +83,7 @@ static void fill_row(sw_tile_row *row, const sw_store_slide *slide)
 static sw_status fail_row(sw_tile_row *row, sw_tile_status status, const char *reason, sw_error *err)
 {
     row->status = status;
+    memset(row->n_patches, 0, sizeof row->n_patches);
     row->reason = sw_strdup(reason);
     return row->reason ? SW_OK : sw_nomem(err);
 }
@@ -99,7 +100,6 @@ static sw_status known_row(const tiling *t, sw_tile_row *row, const sw_store_sli
                  "slide %s: the store holds one made from a file of %lld bytes (%s), this file has %lld; rename the file, or tile "
                  "into another store than %s",
                  row->slide_id, (long long)known->source_bytes, known->path, (long long)bytes, t->run.options->store);
-    memset(row->n_patches, 0, sizeof row->n_patches);
     return fail_row(row, SW_TILE_FAILED, why.message, err);
 }
 
