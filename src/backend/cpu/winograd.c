@@ -8,7 +8,7 @@
 #include <omp.h>
 #endif
 
-#define FORWARD_STAGE_BYTES ((size_t)512 << 10) /* of transformed input: leaves room in 1 MB of second-level cache */
+#define FORWARD_STAGE_BYTES ((size_t)2048 << 10) /* of transformed input: many tiles to each pass over the filters */
 #define WEIGHTS_STAGE_BYTES ((size_t)2048 << 10) /* of both stages of a thread */
 #define WEIGHTS_SUMS_BYTES ((size_t)24 << 20)   /* of all partial gradients of the weights, about */
 #define TRANSFORM_TILES 8                       /* channels per unit of work where filters are transformed */
