@@ -96,6 +96,9 @@ SW_API sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale
  * One lookup. May be called from any number of threads. */
 SW_API sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_t index, const void **jpeg,
                                 size_t *size, sw_error *err) SW_MUST_CHECK;
+/* The caller is through with a patch's bytes for now (they stay valid): their pages leave this process, so that its memory
+ * does not grow with what it has read, and stay in the system's cache. From any thread. */
+SW_API void sw_store_patch_done(const sw_store *store, const void *jpeg, size_t size);
 
 /* True: sw_store_patch gives the patches; false: they stay on their slides, sw_store_pixels gives them. */
 SW_API bool sw_store_has_jpegs(const sw_store *store);

@@ -193,6 +193,7 @@ sw_status sw_store_planes(const sw_store *store, int64_t slide, int scale, int64
     SW_TRY(job_of(cut, reduce, &job, err));
     sw_timer_lap(timer, &timer->read_ns);
     sw_status status = read_part(jpeg, size, cut, reduce, maker, &job, err);
+    sw_store_patch_done(store, jpeg, size);
     sw_timer_lap(timer, &timer->decode_ns);
     if (status == SW_E_NOMEM) return status;
     if (status != SW_OK) {

@@ -18,6 +18,7 @@ static sw_status read_patch(void *self, int64_t index, uint8_t *rgb, sw_error *e
     if (!sw_store_has_jpegs(s->store)) return sw_store_pixels(s->store, s->slide, s->scale, index, rgb, err);
     SW_TRY(sw_store_patch(s->store, s->slide, s->scale, index, &jpeg, &size, err));
     sw_status status = sw_jpeg_decode_into(jpeg, size, SW_PIXEL_RGB, s->patch_px, s->patch_px, rgb, err);
+    sw_store_patch_done(s->store, jpeg, size);
     if (status == SW_OK || status == SW_E_NOMEM) return status;
     return sw_error_prefix(err, "store %s: slide %s, patch %lld at %g um/px", sw_store_path(s->store),
                            sw_store_slide_id(s->store, s->slide), (long long)index,

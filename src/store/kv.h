@@ -24,6 +24,9 @@ const char *sw_kv_dir(const sw_kv *kv);
  * ends. Readers: from any thread. */
 sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **value, size_t *size, sw_error *err)
     SW_MUST_CHECK;
+/* A reader's value is not looked at for now: its pages, and those that the system mapped along with them, leave the process.
+ * It stays valid and comes back from the system's cache. From any thread. */
+void sw_kv_done(sw_kv *kv, const void *value, size_t size);
 /* Calls fn for every key that begins with `first`, in key order (0: for every key). */
 typedef sw_status (*sw_kv_fn)(void *ctx, const void *key, size_t key_size, const void *value, size_t size, sw_error *err);
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct sw_kv {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
+    uintptr_t low, high;  /* reader: all values so far lie between, so these pages are LMDB's map and nothing else */
     pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
     bool has_lock, writer;
     bool is_file; /* another program's: dir is the path of its one file */
@@ -308,12 +310,34 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
     if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was asked for outside a transaction", kv->dir);
     pthread_mutex_lock(&kv->lock);
     int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
+    if (rc == 0) {
+        uintptr_t start = (uintptr_t)v.mv_data, end = start + v.mv_size;
+        if (kv->low == 0 || start < kv->low) kv->low = start;
+        if (end > kv->high) kv->high = end;
+    }
     pthread_mutex_unlock(&kv->lock);
     if (rc == MDB_NOTFOUND) return SW_OK;
     if (rc != 0) return reading_error(kv, rc, err);
     *value = v.mv_data;
     *size = v.mv_size;
     return SW_OK;
+}
+
+/* The system maps pages around one that is touched: 64 KiB as a rule, and as much as a page table holds of large folios. */
+#define AROUND ((uintptr_t)2 << 20)
+
+void sw_kv_done(sw_kv *kv, const void *value, size_t size)
+{
+    if (kv->writer || !value) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)value / AROUND * AROUND, end = ((uintptr_t)value + size + AROUND - 1) / AROUND * AROUND;
+    pthread_mutex_lock(&kv->lock);
+    uintptr_t low = kv->low / page * page, high = (kv->high + page - 1) / page * page;
+    pthread_mutex_unlock(&kv->lock);
+    if (start < low) start = low;
+    if (end > high) end = high;
+    /* Refused or not, nothing is lost: the map is a file's, shared and read-only. */
+    if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)

@@ -190,6 +190,11 @@ sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_
     return sw_record_get(store->kv, &key, what, jpeg, size, err);
 }
 
+void sw_store_patch_done(const sw_store *store, const void *jpeg, size_t size)
+{
+    if (store->kv) sw_kv_done(store->kv, jpeg, size);
+}
+
 bool sw_store_has_jpegs(const sw_store *store)
 {
     return store->live == NULL;

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -137,6 +138,38 @@ TEST(round_trip)
     int64_t records = 0;
     CHECK_OK(sw_store_verify(store, NULL, &records, &err));
     CHECK_INT(records, 1 + 2 + 4 + 400 + 3 + 5 + 2);
+}
+
+/* Bytes of mapped files in this process. */
+static int64_t mapped(void)
+{
+    sw_process_memory m = sw_process_memory_now();
+    return m.now - m.own;
+}
+
+TEST(what_was_read_does_not_stay_in_the_process)
+{
+    enum { N = 4000 };
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    const void *bytes;
+    size_t size, total = 0;
+    sw_error err;
+    uint8_t expected[PATCH_BYTES + 1];
+    const char *path = path_in(sw_test_dir(), "large");
+    CHECK_OK(make_store(path, N, &err));
+    CHECK_OK(sw_store_open(path, &store, &err));
+    CHECK_STR(sw_store_slide_id(store, 1), "b-slide");
+    int64_t before = mapped();
+    for (int64_t i = 0; i < N; i++) {
+        CHECK_OK(sw_store_patch(store, 1, 0, i, &bytes, &size, &err));
+        sw_store_patch_done(store, bytes, size);
+        fill(expected, size, "b-slide", 0, i);
+        CHECK(i % 10 != 0 || (size == size_of(i) && memcmp(bytes, expected, size) == 0)); /* still valid */
+        if (i % 10 == 0) sw_store_patch_done(store, bytes, size);
+        total += size;
+    }
+    CHECK(total > 16 << 20);
+    CHECK_NEAR((double)(mapped() - before), 0.0, 0.0, 2e6);
 }
 
 TEST(misuse_is_a_sentence)
