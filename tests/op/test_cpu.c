@@ -273,6 +273,32 @@ TEST(instruction_sets_agree)
         }
 }
 
+/* As on a CPU for which oneDNN has no bfloat16: through floats. */
+TEST(convolutions_in_bfloat16_without_oneDNN_having_it)
+{
+    static const struct {
+        int c, size, o, k, stride;
+    } shape[] = {{32, 9, 48, 3, 2}, {64, 8, 32, 1, 2}, {5, 9, 7, 3, 1}, {3, 20, 16, 7, 2}};
+    for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++)
+        for (int add = 0; add < 2; add++) {
+            int k = shape[i].k, size = shape[i].size, out = (size + 2 * (k / 2) - k) / shape[i].stride + 1;
+            sw_conv2d_attr attr = {.stride = shape[i].stride, .pad = k / 2};
+            problem p = {.op = SW_OP_CONV2D, .attr = &attr, .inputs = 2, .outputs = 1, .blocked = 0x81, .grads = 3,
+                         .in = {SW_SHAPE(3, shape[i].c, size, size), SW_SHAPE(shape[i].o, shape[i].c, k, k)},
+                         .out = {SW_SHAPE(3, shape[i].o, out, out)}, .add = add, .rounded = true};
+            sw_error err;
+            SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+            SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+            SW_CLEANUP(answer_free) answer a = {.out = {NULL}}, b = {.out = {NULL}};
+            CHECK_OK(new_cpu(2, &cpu, &err));
+            CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+            sw_cpu_of(cpu)->lacks_bf16 = true;
+            CHECK_OK(solve(cpu, &p, &a, &err));
+            CHECK_OK(solve(ref, &p, &b, &err));
+            compare(&p, &a, &b, 1e-2);
+        }
+}
+
 static uint32_t bits_of(float value)
 {
     uint32_t bits;

@@ -27,6 +27,8 @@ typedef enum sw_cpu_slot {
     SW_SLOT_RESULT, /* a result on its way to another layout or to an addition */
     SW_SLOT_SUMS,   /* partial sums */
     SW_SLOT_WORK,   /* tiles of a kernel */
+    SW_SLOT_WIDE_X, /* images in bfloat16 as floats */
+    SW_SLOT_WIDE_Y,
     SW_SLOT_COUNT
 } sw_cpu_slot;
 
@@ -48,6 +50,7 @@ typedef struct sw_cpu {
     sw_dnn *dnn;
     uint64_t split_calls; /* convolutions on the lanes so far */
     sw_dnn **lane; /* one per thread; NULL unless results must not depend on the number of threads */
+    bool lacks_bf16; /* oneDNN was asked for a convolution in bfloat16 and had none for this CPU */
     sw_cpu_cache cache;
     struct {
         void *mem;
@@ -153,6 +156,8 @@ sw_status sw_cpu_gemms_run(sw_cpu *cpu, const sw_cpu_gemms *gemms, sw_error *err
 
 /* --- flat loops, in elementwise.c */
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */
+/* `count` elements between float and bfloat16, or of one type. */
+void sw_cpu_convert(const sw_cpu *cpu, const void *x, sw_dtype from, void *y, sw_dtype to, int64_t count);
 void sw_cpu_add_to_any(const sw_cpu *cpu, sw_dtype dtype, void *dst, const void *src, int64_t count); /* f32, bf16 */
 
 /* --- kernels: every tensor is float32 here, except labels, winner indices, and images (which cpu.c lets those of

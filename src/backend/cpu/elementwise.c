@@ -126,8 +126,7 @@ sw_status sw_cpu_add_backward(sw_backend *be, sw_backward_args *args, sw_error *
     return SW_OK;
 }
 
-/* `count` elements between float and bfloat16, or of one type. */
-static void cast(const sw_cpu *cpu, const void *x, sw_dtype from, void *y, sw_dtype to, int64_t count)
+void sw_cpu_convert(const sw_cpu *cpu, const void *x, sw_dtype from, void *y, sw_dtype to, int64_t count)
 {
     size_t x_size = sw_dtype_size(from), y_size = sw_dtype_size(to);
     CHUNKS(cpu, count, at, length, {
@@ -144,7 +143,7 @@ sw_status sw_cpu_cast_forward(sw_backend *be, sw_forward_args *args, sw_error *e
     (void)err;
     const sw_tensor *x = args->in[0];
     sw_tensor *y = args->out[0];
-    cast(sw_cpu_of(be), sw_cpu_mem(x), x->dtype, sw_cpu_mem(y), y->dtype, sw_tensor_count(x));
+    sw_cpu_convert(sw_cpu_of(be), sw_cpu_mem(x), x->dtype, sw_cpu_mem(y), y->dtype, sw_tensor_count(x));
     y->layout = x->layout;
     return SW_OK;
 }
@@ -159,7 +158,7 @@ sw_status sw_cpu_cast_backward(sw_backend *be, sw_backward_args *args, sw_error 
     SW_TRY(sw_cpu_gradient_any(cpu, dx, args->add[0], dy->layout, &data, err));
     result = data;
     if (args->add[0]) SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_RESULT, sw_tensor_bytes(dx), &result, err));
-    cast(cpu, sw_cpu_mem(dy), dy->dtype, result, dx->dtype, sw_tensor_count(dx));
+    sw_cpu_convert(cpu, sw_cpu_mem(dy), dy->dtype, result, dx->dtype, sw_tensor_count(dx));
     if (args->add[0]) sw_cpu_add_to_any(cpu, dx->dtype, data, result, sw_tensor_count(dx));
     return SW_OK;
 }
