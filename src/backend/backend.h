@@ -132,7 +132,7 @@ const char *sw_op_name(sw_op_id op);
 
 typedef struct sw_backend_options {
     int threads;        /* 0: all CPUs of this process */
-    bool deterministic; /* the same bits with any number of threads, at some cost of speed (cpu; ref is so anyway) */
+    bool deterministic; /* the same bits with any number of threads (cpu; ref is so anyway) */
 } sw_backend_options;
 
 /* `name`: "ref", "guard" (ref with tensors in protected pages), "cpu", "cuda", "auto". */
