@@ -84,6 +84,7 @@ class Bench:
         self.best = {}  # (row, precision) -> (eager mode, compiled mode)
         self.rows = []
         self.floor = {}
+        self.tried = []  # what PyTorch's modes took, in words, for the row in progress
 
     def program(self, name):
         path = os.path.join(self.o.build, "bench", name)
@@ -99,18 +100,20 @@ class Bench:
 
     # ---- PyTorch's modes
 
-    def try_modes(self, row, modes, settings, repeats):
+    def try_modes(self, row, modes, settings, repeats, limit=PREPARE_S):
         """Seconds of each mode that works, the fastest first."""
         found = {}
         command = self.peer(row, "modes=" + ",".join(modes), "select=1", f"repeats={repeats}", *settings)
         child = Child(command, self.env, self.log)
         try:
             for _ in modes:
-                words = child.line(PREPARE_S)
+                words = child.line(limit)
                 self.log.write(" ".join(words) + "\n")
                 if words[2] != "failed":
                     found[words[1]] = float(words[2])
+                self.tried.append(f"{words[1]} " + (" ".join(words[2:]) if words[2] == "failed" else f"{found[words[1]]:.4g} s"))
         except Failed as e:
+            self.tried.append(f"a mode of {', '.join(modes)}: {e}")
             self.log.write(f"{row}: {e}\n")
         child.close()
         return dict(sorted(found.items(), key=lambda item: item[1]))
@@ -139,7 +142,7 @@ class Bench:
     def choose(self, row, precision, settings):
         """Modes to measure, the most promising first; the next one is for where the first does not work."""
         if row.startswith("attend"):
-            return self.try_modes(row, ["one", "padded"], settings, 0)
+            return self.try_modes(row, ["padded", "one"], settings, 0, 2 * LIMIT_S)
         if row.startswith("encoder"):
             self.best[row, precision] = self.encoder_modes(row, precision, settings)
             return self.best[row, precision]
@@ -179,8 +182,9 @@ class Bench:
 
     def open_peer(self, out, row, precision, settings):
         settings = [f"precision={precision}", *settings]
+        self.tried = []
         found = self.choose(row, precision, settings)
-        out["modes"] = found
+        out["tried"] = self.tried
         for mode, seconds in found.items():
             if seconds and seconds > LIMIT_S:
                 out["peer_failed"] = f"> {LIMIT_S} s"
@@ -338,6 +342,11 @@ class Bench:
         with open(name + ".md", "w") as file:
             file.write("\n\n".join(texts[:self.n_head]) + "\n\n" + self.HEADER + "\n")
             file.write("\n".join(map(self.line, self.rows)) + "\n\n" + "\n\n".join(texts[self.n_head:]) + "\n")
+            if any("tried" in out for out in self.rows):
+                file.write("\nPyTorch's modes, one go of each (the workers in a small case):\n\n")
+            for out in self.rows:
+                if "tried" in out:
+                    file.write(f"- {out['title']}, {out['precision']}: {'; '.join(out['tried'])}\n")
         with open(name + ".json", "w") as file:
             json.dump({"about": texts, "floor": self.floor, "rows": self.rows}, file, indent=1)
         print(f"written: {name}.md and .json")
