@@ -8,7 +8,7 @@
 enum { CHEAP = 250, STRIDE = 37 };
 
 typedef struct world {
-    char store[300], labels[300], weights[800];
+    char store[300], labels[300], weights[600];
     bool resume;
 } world;
 
