@@ -12,6 +12,7 @@ typedef struct sw_slide_property_pair {
 /* Filled by a format's open(); owned by the slide. */
 typedef struct sw_slide_facts {
     char format[64];
+    bool whole_tiles; /* tiles lie on whole pixels: a region's pixels do not depend on where the region begins */
     int n_levels;
     sw_slide_level *level;            /* width, height and downsample are the format's; the rest is derived */
     sw_slide_property_pair *property; /* sorted by name */

@@ -57,10 +57,17 @@ static sw_status not_known(const char *path, sw_error *err)
                         path, version);
 }
 
+/* Formats with tiles side by side, in one grid. Others (MIRAX, Ventana, Trestle) place overlapping tiles at fractions. */
+static bool has_whole_tiles(const char *format)
+{
+    return strcmp(format, "aperio") == 0 || strcmp(format, "generic-tiff") == 0 || strcmp(format, "dicom") == 0;
+}
+
 static sw_status read_facts(openslide_t *handle, const char *path, sw_slide_facts *facts, sw_error *err)
 {
     const char *vendor = openslide_get_property_value(handle, OPENSLIDE_PROPERTY_NAME_VENDOR);
     snprintf(facts->format, sizeof facts->format, "%s", vendor ? vendor : "unknown");
+    facts->whole_tiles = has_whole_tiles(facts->format);
     facts->n_levels = openslide_get_level_count(handle);
     if (facts->n_levels < 1) return damaged(path, "no image level in it", err);
     facts->level = sw_calloc((size_t)facts->n_levels, sizeof *facts->level);

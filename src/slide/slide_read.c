@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "slide/resize.h"
 #include "slide/slide_handle.h"
+#include "slide/slide_patches.h"
 
 #define BLOCK_PIXELS (16 << 20) /* source pixels held while a large area is reduced */
 #define MAX_READ 1000000000LL   /* pixels of one read: 4 GB in OpenSlide's hands */
@@ -54,6 +55,24 @@ static window window_of(const sw_slide_level *level, const sw_resize_job *job)
     return w;
 }
 
+/* Moves the job from pixels of the level to those of its window; its pixels lie in rows of `row_px` pixels. */
+static void move_into(const window *w, const uint8_t *pixels, int64_t row_px, sw_resize_job *job)
+{
+    job->pixels = pixels;
+    job->source_width = row_px;
+    job->source_height = w->y1 - w->y0;
+    job->x -= (double)w->x0;
+    job->y -= (double)w->y0;
+    job->clip_x1 = w->x1 - w->x0;
+    job->clip_y1 = w->y1 - w->y0;
+}
+
+/* OpenSlide takes positions in level-0 pixels and divides them by the level's one downsample. */
+static int64_t level0_of(const sw_slide_level *level, int64_t position)
+{
+    return llround((double)position * level->downsample);
+}
+
 /* Reads the window and resizes the box of `job` out of it; the job's box is in pixels of the level. */
 static sw_status reduce(sw_slide *slide, int index, sw_resize_job job, uint8_t *rgb, sw_error *err)
 {
@@ -62,16 +81,8 @@ static sw_status reduce(sw_slide *slide, int index, sw_resize_job job, uint8_t *
     int64_t width = w.x1 - w.x0, height = w.y1 - w.y0;
     SW_AUTOFREE uint8_t *pixels = sw_malloc(3 * (size_t)width * (size_t)height);
     if (!pixels) return sw_nomem(err);
-    /* OpenSlide takes positions in level-0 pixels and divides them by the level's one downsample. */
-    int64_t level0_x = llround((double)w.x0 * level->downsample), level0_y = llround((double)w.y0 * level->downsample);
-    SW_TRY(sw_slide_read(slide, index, level0_x, level0_y, width, height, pixels, err));
-    job.pixels = pixels;
-    job.source_width = width;
-    job.source_height = height;
-    job.x -= (double)w.x0;
-    job.y -= (double)w.y0;
-    job.clip_x1 = width;
-    job.clip_y1 = height;
+    SW_TRY(sw_slide_read(slide, index, level0_of(level, w.x0), level0_of(level, w.y0), width, height, pixels, err));
+    move_into(&w, pixels, width, &job);
     return sw_resize_run_u8(&job, rgb, err);
 }
 
@@ -94,6 +105,36 @@ static int level_for(const sw_slide *slide, double downsample)
     return best;
 }
 
+/* An area in pixels of a level; `step` of them are one row of the output. */
+typedef struct area {
+    double x, y, width, step;
+} area;
+
+static area area_of(const sw_slide *slide, const sw_slide_level *level, double level0_x, double level0_y, double level0_width,
+                    double level0_height, int64_t height)
+{
+    double scale_x = true_scale(slide->info.width, level->width);
+    double scale_y = true_scale(slide->info.height, level->height);
+    return (area){level0_x / scale_x, level0_y / scale_y, level0_width / scale_x, level0_height / scale_y / (double)height};
+}
+
+/* Rows of the output whose source is held at once. */
+static int64_t rows_at_once(const area *a)
+{
+    int64_t rows = (int64_t)(BLOCK_PIXELS / (a->width + 4) / a->step);
+    return rows < 1 ? 1 : rows;
+}
+
+static sw_resize_job job_of(const area *a, int64_t row, int64_t rows, int64_t width)
+{
+    return (sw_resize_job){.x = a->x,
+                           .y = a->y + a->step * (double)row,
+                           .width = a->width,
+                           .height = a->step * (double)rows,
+                           .out_width = width,
+                           .out_height = rows};
+}
+
 sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, double level0_width,
                              double level0_height, int64_t width, int64_t height, uint8_t *rgb, sw_error *err)
 {
@@ -105,21 +146,11 @@ sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, 
     double downsample = fmin(level0_width / (double)width, level0_height / (double)height);
     int index = level_for(slide, downsample);
     const sw_slide_level *level = &slide->info.level[index];
-    double scale_x = true_scale(slide->info.width, level->width);
-    double scale_y = true_scale(slide->info.height, level->height);
-    double x = level0_x / scale_x, w = level0_width / scale_x;
-    double y = level0_y / scale_y, step = level0_height / scale_y / (double)height;
-    int64_t rows = (int64_t)(BLOCK_PIXELS / (w + 4) / step);
-    if (rows < 1) rows = 1;
+    area a = area_of(slide, level, level0_x, level0_y, level0_width, level0_height, height);
+    int64_t rows = rows_at_once(&a);
     for (int64_t row = 0; row < height; row += rows) {
         int64_t n = height - row < rows ? height - row : rows;
-        sw_resize_job job = {.x = x,
-                             .y = y + step * (double)row,
-                             .width = w,
-                             .height = step * (double)n,
-                             .out_width = width,
-                             .out_height = n};
-        SW_TRY(reduce(slide, index, job, rgb + 3 * row * width, err));
+        SW_TRY(reduce(slide, index, job_of(&a, row, n, width), rgb + 3 * row * width, err));
     }
     return SW_OK;
 }
@@ -136,18 +167,143 @@ sw_status sw_slide_patch_side(const sw_slide *slide, int patch_px, double mpp_um
     return SW_OK;
 }
 
+/* What all patches of one side and resolution share. */
+typedef struct patch_kind {
+    double side; /* level-0 pixels */
+    int patch_px, level;
+    bool as_it_is; /* the level's pixels are the patch's: no resize */
+} patch_kind;
+
+static sw_status kind_of(const sw_slide *slide, int patch_px, double mpp_um, patch_kind *out, sw_error *err)
+{
+    *out = (patch_kind){.patch_px = patch_px};
+    SW_TRY(sw_slide_patch_side(slide, patch_px, mpp_um, &out->side, err));
+    out->level = level_for(slide, out->side / patch_px);
+    const sw_slide_level *level = &slide->info.level[out->level];
+    double drift_x = out->side / level->downsample_x - patch_px, drift_y = out->side / level->downsample_y - patch_px;
+    out->as_it_is = fabs(drift_x) < 0.5 && fabs(drift_y) < 0.5;
+    return SW_OK;
+}
+
+static sw_status read_one(sw_slide *slide, const patch_kind *k, const int64_t *xy, uint8_t *rgb, sw_error *err)
+{
+    if (k->as_it_is) return sw_slide_read(slide, k->level, xy[0], xy[1], k->patch_px, k->patch_px, rgb, err);
+    return sw_slide_read_area(slide, (double)xy[0], (double)xy[1], k->side, k->side, k->patch_px, k->patch_px, rgb, err);
+}
+
 sw_status sw_slide_read_patch(sw_slide *slide, int64_t level0_x, int64_t level0_y, int patch_px, double mpp_um,
                               uint8_t *rgb, sw_error *err)
 {
-    double side = 0;
-    SW_TRY(sw_slide_patch_side(slide, patch_px, mpp_um, &side, err));
-    const sw_slide_level *level = &slide->info.level[level_for(slide, side / patch_px)];
-    double drift_x = side / level->downsample_x - patch_px, drift_y = side / level->downsample_y - patch_px;
-    if (fabs(drift_x) < 0.5 && fabs(drift_y) < 0.5) {
-        int index = (int)(level - slide->info.level);
-        return sw_slide_read(slide, index, level0_x, level0_y, patch_px, patch_px, rgb, err);
+    patch_kind k;
+    int64_t xy[2] = {level0_x, level0_y};
+    SW_TRY(kind_of(slide, patch_px, mpp_um, &k, err));
+    return read_one(slide, &k, xy, rgb, err);
+}
+
+/* ---- many patches */
+
+/* What one patch reads: an area of the level, in that level's pixels. */
+static window window_of_patch(const sw_slide *slide, const patch_kind *k, const int64_t *xy, sw_resize_job *job)
+{
+    const sw_slide_level *level = &slide->info.level[k->level];
+    if (k->as_it_is) {
+        int64_t factor = (int64_t)level->downsample, x = xy[0] / factor, y = xy[1] / factor;
+        return (window){x, y, x + k->patch_px, y + k->patch_px};
     }
-    return sw_slide_read_area(slide, (double)level0_x, (double)level0_y, side, side, patch_px, patch_px, rgb, err);
+    area a = area_of(slide, level, (double)xy[0], (double)xy[1], k->side, k->side, k->patch_px);
+    *job = job_of(&a, 0, k->patch_px, k->patch_px);
+    return window_of(level, job);
+}
+
+/* Whether a patch can be cut out of a larger region with the same bits. Where a position is no whole pixel of the level,
+ * OpenSlide interpolates, each region by its own fraction; positions before the slide's begin are rounded in their own way. */
+static bool can_share(const sw_slide *slide, const patch_kind *k, const int64_t *xy)
+{
+    const sw_slide_level *level = &slide->info.level[k->level];
+    sw_resize_job job;
+    if (!slide->facts.whole_tiles || level->downsample != floor(level->downsample) || level->downsample > 1e6) return false;
+    int64_t factor = (int64_t)level->downsample;
+    if (xy[0] < 0 || xy[1] < 0) return false;
+    if (k->as_it_is) return xy[0] % factor == 0 && xy[1] % factor == 0;
+    area a = area_of(slide, level, (double)xy[0], (double)xy[1], k->side, k->side, k->patch_px);
+    if (rows_at_once(&a) < k->patch_px) return false;
+    window w = window_of_patch(slide, k, xy, &job);
+    return w.x0 >= 0 && w.y0 >= 0;
+}
+
+static int64_t pixels_of(const window *w)
+{
+    return (w->x1 - w->x0) * (w->y1 - w->y0);
+}
+
+/* How many of the patches, from the first, are read together, and the region that holds them: as long as it is small and
+ * most of it is wanted. */
+static int group_of(const sw_slide *slide, const patch_kind *k, const int64_t *xy, int n, window *region)
+{
+    sw_resize_job job;
+    if (!can_share(slide, k, xy)) return 1;
+    *region = window_of_patch(slide, k, xy, &job);
+    int64_t wanted = pixels_of(region);
+    int best = 1, count = 1;
+    for (window all = *region; count < n && can_share(slide, k, xy + 2 * count); count++) {
+        window w = window_of_patch(slide, k, xy + 2 * count, &job);
+        all = (window){w.x0 < all.x0 ? w.x0 : all.x0, w.y0 < all.y0 ? w.y0 : all.y0, w.x1 > all.x1 ? w.x1 : all.x1,
+                       w.y1 > all.y1 ? w.y1 : all.y1};
+        wanted += pixels_of(&w);
+        if (pixels_of(&all) > SW_GROUP_PIXELS) break;
+        if (4 * pixels_of(&all) > 5 * wanted) continue; /* the next column may fill it */
+        best = count + 1;
+        *region = all;
+    }
+    return best;
+}
+
+static sw_status cut_patch(const sw_slide *slide, const patch_kind *k, const int64_t *xy, const window *region,
+                           const uint8_t *pixels, uint8_t *rgb, sw_error *err)
+{
+    sw_resize_job job;
+    window w = window_of_patch(slide, k, xy, &job);
+    int64_t row_px = region->x1 - region->x0;
+    const uint8_t *from = pixels + 3 * ((w.y0 - region->y0) * row_px + w.x0 - region->x0);
+    if (!k->as_it_is) {
+        move_into(&w, from, row_px, &job);
+        return sw_resize_run_u8(&job, rgb, err);
+    }
+    for (int64_t y = 0; y < k->patch_px; y++) memcpy(rgb + 3 * y * k->patch_px, from + 3 * y * row_px, 3 * (size_t)k->patch_px);
+    return SW_OK;
+}
+
+/* NULL: it cannot be read, or memory is short; whoever asks reads patch by patch then and learns which is at fault. */
+static uint8_t *read_region(sw_slide *slide, const patch_kind *k, const window *region)
+{
+    const sw_slide_level *level = &slide->info.level[k->level];
+    int64_t width = region->x1 - region->x0, height = region->y1 - region->y0;
+    sw_error reason = {0};
+    uint8_t *pixels = sw_malloc(3 * (size_t)width * (size_t)height);
+    if (!pixels || sw_slide_read(slide, k->level, level0_of(level, region->x0), level0_of(level, region->y0), width, height,
+                                 pixels, &reason) == SW_OK) {
+        return pixels;
+    }
+    sw_free(pixels);
+    return NULL;
+}
+
+sw_status sw_slide_read_patches(sw_slide *slide, const int64_t *xy, int n, int patch_px, double mpp_um, uint8_t *rgb,
+                                sw_slide_patch_fn each, void *ctx, sw_error *err)
+{
+    patch_kind k;
+    SW_TRY(kind_of(slide, patch_px, mpp_um, &k, err));
+    for (int i = 0, count; i < n; i += count) {
+        window region = {0};
+        count = group_of(slide, &k, xy + 2 * i, n - i, &region);
+        SW_AUTOFREE uint8_t *pixels = count > 1 ? read_region(slide, &k, &region) : NULL;
+        for (int j = i; j < i + count; j++) {
+            if (pixels) SW_TRY(cut_patch(slide, &k, xy + 2 * j, &region, pixels, rgb, err));
+            else SW_TRY(read_one(slide, &k, xy + 2 * j, rgb, err));
+            SW_TRY(each(ctx, j, rgb, err));
+        }
+    }
+    return SW_OK;
 }
 
 sw_status sw_slide_thumbnail(sw_slide *slide, int64_t max_pixels, sw_image *out, double *downsample, sw_error *err)

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "slide/slide_patches.h"
 #include "store/tile_work.h"
 
 /* Slides of up to this many patches are encoded before the writer asks for them, so that several can be in flight. */
@@ -119,17 +120,22 @@ static void chunk_free_ptr(sw_tile_chunk **chunk)
     *chunk = NULL;
 }
 
-static sw_status encode_patch(sw_tile_job *job, sw_tile_chunk *chunk, int i, uint8_t *rgb, sw_error *err)
+typedef struct encoder {
+    sw_tile_job *job;
+    sw_tile_chunk *chunk;
+    int64_t since_ns; /* end of the last encoding */
+} encoder;
+
+static sw_status encode_patch(void *ctx, int i, const uint8_t *rgb, sw_error *err)
 {
-    const sw_tile_settings *s = &job->run->options->settings;
-    const sw_grid *grid = &job->grid[chunk->scale];
-    const int64_t *xy = grid->xy + 2 * (chunk->first + i);
-    int64_t start = sw_now_ns();
-    SW_TRY(sw_slide_read_patch(job->slide, xy[0], xy[1], s->patch_px, grid->mpp_um, rgb, err));
+    encoder *e = ctx;
+    const sw_tile_settings *s = &e->job->run->options->settings;
     int64_t read = sw_now_ns();
-    SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &chunk->jpeg[i], &chunk->size[i], err));
-    atomic_fetch_add(&job->run->read_ns, read - start);
-    atomic_fetch_add(&job->run->encode_ns, sw_now_ns() - read);
+    SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &e->chunk->jpeg[i], &e->chunk->size[i], err));
+    int64_t end = sw_now_ns();
+    atomic_fetch_add(&e->job->run->read_ns, read - e->since_ns);
+    atomic_fetch_add(&e->job->run->encode_ns, end - read);
+    e->since_ns = end;
     return SW_OK;
 }
 
@@ -143,7 +149,10 @@ sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out
     chunk->first = (index - job->chunks_before[chunk->scale]) * SW_TILE_CHUNK;
     int64_t left = job->grid[chunk->scale].n_patches - chunk->first;
     chunk->count = left < SW_TILE_CHUNK ? (int)left : SW_TILE_CHUNK;
-    for (int i = 0; i < chunk->count; i++) SW_TRY(encode_patch(job, chunk, i, rgb, err));
+    const sw_grid *grid = &job->grid[chunk->scale];
+    encoder e = {job, chunk, sw_now_ns()};
+    SW_TRY(sw_slide_read_patches(job->slide, grid->xy + 2 * chunk->first, chunk->count, (int)side, grid->mpp_um, rgb,
+                                 encode_patch, &e, err));
     *out = SW_STEAL(chunk);
     return SW_OK;
 }

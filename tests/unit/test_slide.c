@@ -11,7 +11,9 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "slide/slide_internal.h"
+#include "slide/slide_patches.h"
 #include "slidewise/slide.h"
+#include "slidewise/synth.h"
 #include "test.h"
 
 static char path_text[4][600];
@@ -165,6 +167,129 @@ TEST(damaged_pixels_are_told_with_their_region)
     CHECK_OK(sw_slide_read(slide, 0, 1500, 2500, 64, 64, rgb, &err));
     CHECK_INT(sw_slide_read(slide, 0, 10, 20, 64, 64, rgb, &err), SW_E_FORMAT);
     CHECK_OK(sw_slide_read(slide, 0, 1500, 2500, 64, 64, rgb, &err));
+}
+
+typedef struct together {
+    sw_slide *slide;
+    const int64_t *xy;
+    int patch_px, seen, different;
+    double mpp_um;
+} together;
+
+static sw_status compare_with_alone(void *ctx, int index, const uint8_t *rgb, sw_error *err)
+{
+    together *t = ctx;
+    size_t bytes = 3 * (size_t)t->patch_px * (size_t)t->patch_px;
+    SW_AUTOFREE uint8_t *alone = sw_malloc(bytes);
+    if (!alone) return sw_nomem(err);
+    SW_TRY(sw_slide_read_patch(t->slide, t->xy[2 * index], t->xy[2 * index + 1], t->patch_px, t->mpp_um, alone, err));
+    t->different += index != t->seen || memcmp(alone, rgb, bytes) != 0;
+    t->seen++;
+    return SW_OK;
+}
+
+/* Columns of five, as grids lie, from before the slide's corner or past its far one, and a few at odd places. */
+static void check_together(const char *path, double slide_mpp_um, int patch_px, double share, int step_px)
+{
+    enum { N = 24 };
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    sw_slide_options options = sw_slide_options_default();
+    options.mpp_um = slide_mpp_um;
+    CHECK_OK(sw_slide_open(path, &options, &slide, &err));
+    const sw_slide_info *info = sw_slide_get_info(slide);
+    const int64_t begin[4][2] = {{0, 0}, {-30, -9}, {info->width / 3, info->height / 2 + 1},
+                                 {info->width - 3 * step_px, info->height - 3 * step_px}};
+    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)patch_px * (size_t)patch_px);
+    CHECK(rgb);
+    for (int b = 0; b < 4; b++) {
+        int64_t xy[2 * N];
+        for (int i = 0; i < N; i++) {
+            xy[2 * i] = begin[b][0] + i / 5 * step_px + (i > 20 ? 7 : 0);
+            xy[2 * i + 1] = begin[b][1] + i % 5 * step_px + (i > 20 ? 3 : 0);
+        }
+        together t = {.slide = slide, .xy = xy, .patch_px = patch_px, .mpp_um = share * info->mpp_um};
+        CHECK_OK(sw_slide_read_patches(slide, xy, N, patch_px, t.mpp_um, rgb, compare_with_alone, &t, &err));
+        CHECK_INT(t.seen, N);
+        CHECK_INT(t.different, 0);
+    }
+}
+
+static void check_slide_together(const char *path, double slide_mpp_um)
+{
+    check_together(path, slide_mpp_um, 64, 1, 64);
+    check_together(path, slide_mpp_um, 64, 1, 50); /* overlap */
+    check_together(path, slide_mpp_um, 64, 1, 70); /* gaps */
+    check_together(path, slide_mpp_um, 64, 1.37, 88);
+    check_together(path, slide_mpp_um, 64, 1.98, 127);
+    check_together(path, slide_mpp_um, 64, 2, 128); /* a level's own where there is one */
+    check_together(path, slide_mpp_um, 64, 0.7, 45); /* enlarged */
+    check_together(path, slide_mpp_um, 64, 4.4, 282);
+    check_together(path, slide_mpp_um, 900, 1, 900); /* larger than fits into one region */
+}
+
+TEST(patches_read_together_are_those_read_alone)
+{
+    sw_error err = {0};
+    sw_synth_options o = sw_synth_options_default();
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "together"), *slides = sw_path_join(dir, "slides");
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    const char *operand = slides;
+    o.n_slides = 1;
+    o.size_px = 1100;
+    CHECK_OK(sw_synth_write(dir, &o, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    check_slide_together(list.entry[0].path, 0);
+}
+
+TEST(patches_of_real_slides_read_together_are_those_read_alone)
+{
+    NEED_DATA();
+    check_slide_together(in_data("slides/CMU-1-Small-Region.svs", 0), 0);
+    check_slide_together(in_data("slides/TCGA-CR-7395-01A-01-TS1.svs", 0), 0.5);
+    check_slide_together(in_data("slides/gastric-metaplasia-aperio-style.svs", 0), 0);
+    check_slide_together(in_data("atlas-mini/slides/abdominal-mesothelioma.tif", 0), 0);
+}
+
+/* The first tile of a column is bad: all patches but those that touch it are still given, with the right pixels. */
+TEST(a_bad_region_is_read_again_patch_by_patch)
+{
+    NEED_DATA();
+    sw_error err = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    uint8_t rgb[3 * 64 * 64];
+    char expected[900];
+    const char *copy = in_scratch("bad_region.svs", 1);
+    CHECK_OK(sw_file_read(in_data("slides/CMU-1-Small-Region.svs", 0), &bytes, &err));
+    memset(bytes.data + 16, 0, 300000);
+    CHECK_OK(sw_file_write(copy, bytes.data, bytes.size, &err));
+    CHECK_OK(sw_slide_open(copy, NULL, &slide, &err));
+    const int64_t xy[] = {1500, 2500, 1500, 2564, 10, 20, 1564, 2500}, column[] = {10, 2500, 10, 2564, 74, 2500};
+    together t = {.slide = slide, .xy = xy, .patch_px = 64, .mpp_um = 0.499};
+    CHECK_INT(sw_slide_read_patches(slide, xy, 4, 64, 0.499, rgb, compare_with_alone, &t, &err), SW_E_FORMAT);
+    snprintf(expected, sizeof expected, "%s: 64 x 64 pixels of level 0 at (10, 20) cannot be read: ", copy);
+    CHECK(strncmp(err.message, expected, strlen(expected)) == 0);
+    CHECK_INT(t.seen, 2);
+    /* one after another into the hole: the region fails, the patches before the hole come */
+    int64_t into[2 * 12];
+    int good = 0;
+    for (int i = 0; i < 12; i++) {
+        into[2 * i] = 10;
+        into[2 * i + 1] = 20 + 64 * (11 - i);
+    }
+    while (good < 12 && sw_slide_read(slide, 0, into[2 * good], into[2 * good + 1], 64, 64, rgb, &err) == SW_OK) good++;
+    CHECK(good < 12);
+    t = (together){.slide = slide, .xy = into, .patch_px = 64, .mpp_um = 0.499};
+    CHECK_INT(sw_slide_read_patches(slide, into, 12, 64, 0.499, rgb, compare_with_alone, &t, &err), SW_E_FORMAT);
+    CHECK_INT(t.seen, good);
+    snprintf(expected, sizeof expected, "%s: 64 x 64 pixels of level 0 at (10, %lld) cannot be read: ", copy,
+             (long long)into[2 * good + 1]);
+    CHECK(strncmp(err.message, expected, strlen(expected)) == 0);
+    t = (together){.slide = slide, .xy = column, .patch_px = 64, .mpp_um = 0.499};
+    CHECK_OK(sw_slide_read_patches(slide, column, 3, 64, 0.499, rgb, compare_with_alone, &t, &err));
+    CHECK_INT(t.seen, 3);
+    CHECK_INT(t.different, 0);
 }
 
 TEST(resolution_comes_from_the_best_source)
