@@ -51,7 +51,7 @@ static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_erro
     const char *store = bench_text(args, "store", NULL);
     SW_TRY(bench_common_read(args, &common, err));
     if (!store) return sw_error_set(err, SW_E_INVALID, "store=DIR is missing: what bench_store wrote (its out=DIR)");
-    SW_TRY(bench_int(args, "chunk", 256, 1, 100000, &chunk, err));
+    SW_TRY(bench_int(args, "chunk", 64, 1, 100000, &chunk, err));
     SW_AUTOFREE char *path = sw_asprintf("%s/infer", store);
     if (!path) return sw_nomem(err);
     SW_TRY(make_model(w, &common, err));
@@ -72,7 +72,7 @@ static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_erro
 
 int main(int argc, char **argv)
 {
-    static const char *const keys[] = {"store=out=DIR of bench_store", "chunk=256", NULL};
+    static const char *const keys[] = {"store=out=DIR of bench_store", "chunk=64", NULL};
     work w = {.be = NULL};
     bench_args args;
     bench_case c;

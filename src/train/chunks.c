@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "train/trainer.h"
 
-enum { TRAIN_CHUNK = 128, EVAL_CHUNK = 256 }; /* without a budget */
+enum { TRAIN_CHUNK = 128, EVAL_CHUNK = 64 }; /* without a budget */
 enum { EVAL_AHEAD = 3 };                      /* chunks of pixels: one computed, two prepared */
 enum { PLAN_BYTES = 96 };                     /* of a patch in the plan of a step: what is drawn and how it is cut */
 enum { WORKER_BYTES = 2 << 20 };              /* of a loading thread: a decoder and one picture */
