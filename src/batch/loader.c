@@ -52,7 +52,7 @@ sw_loader_options sw_loader_options_of(const sw_config *config)
     return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order,
                                .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
                                .drop_last = config->train.drop_last, .seed = (uint64_t)config->run.seed,
-                               .chunk_patches = config->train.chunk_patches, .ahead = 2, .once = config->encoder.frozen};
+                               .chunk_patches = config->train.chunk_patches, .ahead = 1, .once = config->encoder.frozen};
 }
 
 /* ---- memory of pixels: used again, because fresh pages cost as much as a third of the decoding */

@@ -432,7 +432,7 @@ TEST(a_budget_picks_the_chunk_and_the_run_remembers_it)
     CHECK(s.chunk_patches == 2 && s.eval_chunk_patches == 1);
     CHECK_OK(train_all("plain", both, "train.epochs=1", &r));
     CHECK_OK(state_of("plain", &s));
-    CHECK(s.chunk_patches == 128 && s.eval_chunk_patches == 256);
+    CHECK(s.chunk_patches == 128 && s.eval_chunk_patches == 64);
     drop("roomy");
     drop("tight");
     drop("given");
