@@ -57,10 +57,11 @@ static sw_status not_known(const char *path, sw_error *err)
                         path, version);
 }
 
-/* Formats with tiles side by side, in one grid. Others (MIRAX, Ventana, Trestle) place overlapping tiles at fractions. */
+/* Formats with tiles side by side in one grid, of which a test shows it. MIRAX, Ventana and Trestle place overlapping tiles at
+ * fractions of pixels. */
 static bool has_whole_tiles(const char *format)
 {
-    return strcmp(format, "aperio") == 0 || strcmp(format, "generic-tiff") == 0 || strcmp(format, "dicom") == 0;
+    return strcmp(format, "aperio") == 0 || strcmp(format, "generic-tiff") == 0;
 }
 
 static sw_status read_facts(openslide_t *handle, const char *path, sw_slide_facts *facts, sw_error *err)
