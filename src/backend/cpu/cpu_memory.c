@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 #define ALIGNMENT 64
-#define ARENA_BYTES ((size_t)64 << 10)  /* from here on a block lies in the arena, below in the heap */
+#define ARENA_BYTES ((size_t)256 << 10) /* from here on a block lies in the arena, below in the heap */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define LEAST_RESERVED ((size_t)256 << 20)
 
