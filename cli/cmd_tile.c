@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* slidewise tile: slides into a store of patches. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "cli.h"
@@ -12,6 +13,10 @@ static const cli_option options[] = {
     {"clam", 0, CLI_PATH, "DIR", "also write the positions as CLAM does: DIR/patches/SLIDE.h5, DIR/process_list_autogen.csv"},
     {"trident", 0, CLI_PATH, "DIR",
      "also write them as TRIDENT does: DIR/{mag}x_{px}px_{overlap}px_overlap/patches/SLIDE_patches.h5, DIR/contours_geojson"},
+    {"mask", 0, CLI_PATH, "FILE|DIR", "your own tissue: a picture or QuPath's GeoJSON, or a folder with SLIDE.png or SLIDE.geojson of each"},
+    {"mask-mode", 0, CLI_TEXT, "MODE", "replace: the mask instead of segmenting (default); within: what lies in both"},
+    {"include", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken, with commas (default: all)"},
+    {"exclude", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken out, with commas (default: none)"},
     CLI_TILE_OPTIONS,
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -19,7 +24,7 @@ static const cli_option options[] = {
 /* What positions out of files leave to the command line: the scale's name, the patches' pixels and their quality. */
 static sw_status given_positions(const cli_args *args, const sw_slide_list *list, sw_tile_options *o, sw_error *err)
 {
-    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "masks"};
+    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "masks", "mask"};
     for (size_t i = 0; i < sizeof not_with / sizeof *not_with; i++) {
         if (cli_given(args, not_with[i]))
             return sw_error_set(err, SW_E_INVALID, "--%s does not go with --coords, where the positions are made already", not_with[i]);
@@ -31,11 +36,37 @@ static sw_status given_positions(const cli_args *args, const sw_slide_list *list
                                   cli_given(args, "patch-px") ? o->settings.patch_px : 0, &o->settings, err);
 }
 
+static sw_status copy_text(const cli_args *args, const char *name, char *out, size_t size, sw_error *err)
+{
+    const char *text = cli_text(args, name, "");
+    if (strlen(text) >= size) return sw_error_set(err, SW_E_INVALID, "--%s is longer than the %zu bytes that a store keeps of it", name, size - 1);
+    snprintf(out, size, "%s", text);
+    return SW_OK;
+}
+
+static sw_status mask_options(const cli_args *args, sw_mask_options *m, sw_error *err)
+{
+    static const char *const needs[] = {"mask-mode", "include", "exclude"};
+    for (size_t i = 0; i < sizeof needs / sizeof *needs && !cli_given(args, "mask"); i++) {
+        if (cli_given(args, needs[i])) return sw_error_set(err, SW_E_INVALID, "--%s needs --mask FILE|DIR", needs[i]);
+    }
+    if (!cli_given(args, "mask")) return SW_OK;
+    if (cli_flag(args, "no-tissue")) return sw_error_set(err, SW_E_INVALID, "--mask does not go with --no-tissue, which takes the whole image");
+    const char *mode = cli_text(args, "mask-mode", "replace");
+    if (strcmp(mode, "replace") != 0 && strcmp(mode, "within") != 0)
+        return sw_error_set(err, SW_E_INVALID, "--mask-mode %s: give replace or within", mode);
+    m->mode = mode[0] == 'r' ? SW_MASK_REPLACE : SW_MASK_WITHIN;
+    SW_TRY(copy_text(args, "mask", m->path, sizeof m->path, err));
+    SW_TRY(copy_text(args, "include", m->include, sizeof m->include, err));
+    return copy_text(args, "exclude", m->exclude, sizeof m->exclude, err);
+}
+
 static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *err)
 {
     SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
     sw_tile_options o;
     SW_TRY(cli_tile_options(args, &o, err));
+    SW_TRY(mask_options(args, &o.settings.mask, err));
     o.store = cli_text(args, "store", NULL);
     o.clam = cli_text(args, "clam", NULL);
     o.trident = cli_text(args, "trident", NULL);
@@ -78,6 +109,7 @@ const cli_command cli_cmd_tile = {
     .examples = "slidewise tile slides/ --store store --mpp 1.0\n"
                 "slidewise tile slides/ --store store --magnification 10 --magnification 5 --preset tcga\n"
                 "slidewise tile slides/ --store store --coords clam-out/\n"
+                "slidewise tile slides/ --store store --mask annotations/ --include Tumor --exclude Necrosis\n"
                 "slidewise tile slides/ --trident job --magnification 20\n"
                 "slidewise tile cores/*.png --store store --slide-mpp 0.5 --no-tissue --patch-px 128",
     .min_operands = 1,

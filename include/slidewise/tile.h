@@ -29,6 +29,7 @@ typedef struct sw_tile_settings {
     bool given_positions;     /* positions are not made here but come from files (sw_tile_options.coords) or from an imported
                                  store; one scale, whose mpp_um is the name it goes by; no tissue; default false */
     sw_tissue_options tissue; /* default sw_tissue_options_default() */
+    sw_mask_options mask;     /* a mask of the user's, instead of the segmentation or on top of it; default none */
 } sw_tile_settings;
 SW_API sw_tile_settings sw_tile_settings_default(void);
 
@@ -44,7 +45,7 @@ SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list 
 
 /* The patch positions that these settings give on a slide. *tissue and *grid are overwritten; grid is [n_scales], caller's;
  * free each with sw_tissue_free and sw_grid_free (also after a failure, they are empty then). SW_E_INVALID with the sentence
- * for a slide without resolution, without tissue, or without a patch at one of the scales, and for given_positions. */
+ * for a slide without resolution, without tissue, or without a patch at one of the scales, for given_positions, and for settings with a mask of the user's. */
 SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid,
                                    sw_error *err) SW_MUST_CHECK;
 

@@ -85,6 +85,25 @@ SW_API void sw_tissue_free(sw_tissue *tissue); /* clears it; fit for SW_CLEANUP 
 /* SW_E_INVALID with the sentence for a slide in which no tissue was found; SW_OK otherwise. */
 SW_API sw_status sw_tissue_need(const sw_tissue *tissue, sw_error *err) SW_MUST_CHECK;
 
+/* A user's own mask of the tissue. */
+typedef enum sw_mask_mode {
+    SW_MASK_NONE,    /* segmentation alone (default) */
+    SW_MASK_REPLACE, /* the mask instead of segmentation */
+    SW_MASK_WITHIN   /* what lies in both */
+} sw_mask_mode;
+typedef struct sw_mask_options {
+    sw_mask_mode mode;
+    char path[256];    /* a picture (PNG, JPEG or TIFF of any size, stretched over the slide; not black: tissue) or GeoJSON
+                          (Polygon and MultiPolygon features in level-0 pixels), or a folder with ID.png or ID.geojson of each slide */
+    char include[256]; /* GeoJSON only: names of the classes that are taken, with commas; empty (default): all */
+    char exclude[256]; /* GeoJSON only: names of the classes that are taken out, with commas; empty (default): none */
+} sw_mask_options;
+/* Puts the mask in place of *tissue (replace; *tissue may be empty) or cuts *tissue to it (within); every region and hole
+ * stays, however small. The mask is drawn at the resolution of *tissue, or at up to 16 million pixels. *tissue is untouched
+ * on failure; SW_E_NOT_FOUND for a folder without the slide's file. */
+SW_API sw_status sw_tissue_apply_mask(sw_tissue *tissue, const sw_slide *slide, const sw_mask_options *options, sw_error *err)
+    SW_MUST_CHECK;
+
 /* The mask as a grey picture (PNG or JPEG by extension). */
 SW_API sw_status sw_tissue_write_mask(const sw_tissue *tissue, const char *path, sw_error *err) SW_MUST_CHECK;
 /* Contours (green) and holes (blue) over a thumbnail of at most max_pixels pixels. */

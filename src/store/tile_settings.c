@@ -35,6 +35,8 @@ sw_status sw_tile_settings_check(const sw_tile_settings *s, sw_error *err)
     }
     if (s->given_positions && s->n_scales > 1)
         return sw_error_set(err, SW_E_INVALID, "files of coordinates hold one resolution each, %d were asked for: give one", s->n_scales);
+    if (s->mask.mode != SW_MASK_NONE && (s->whole_image || s->given_positions))
+        return sw_error_set(err, SW_E_INVALID, "a mask does not go with %s", s->whole_image ? "whole images" : "given positions");
     if (s->quality < 1 || s->quality > 100)
         return sw_error_set(err, SW_E_INVALID, "a JPEG quality of %d: give 1 to 100", s->quality);
     return SW_OK;
@@ -47,6 +49,11 @@ static char *next_pair(sw_tile_pairs *out, const char *name)
     char *text = out->text[out->count];
     out->pair[out->count++] = (sw_store_setting_pair){.name = name, .value = text};
     return text;
+}
+
+static void put_text(sw_tile_pairs *out, const char *name, const char *value)
+{
+    snprintf(next_pair(out, name), sizeof out->text[0], "%s", value);
 }
 
 static void put_int(sw_tile_pairs *out, const char *name, int64_t value)
@@ -93,6 +100,12 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     }
     put_bool(out, "whole_image", s->whole_image);
     if (s->whole_image) return;
+    if (s->mask.mode != SW_MASK_NONE) {
+        put_text(out, "mask_mode", s->mask.mode == SW_MASK_REPLACE ? "replace" : "within");
+        put_text(out, "mask", s->mask.path);
+        put_text(out, "mask_include", s->mask.include);
+        put_text(out, "mask_exclude", s->mask.exclude);
+    }
     put_int(out, "seg_level", s->tissue.seg_level);
     put_int(out, "sthresh", s->tissue.sthresh);
     put_int(out, "mthresh", s->tissue.mthresh);
@@ -175,6 +188,23 @@ static void get_tissue(reader *r, sw_tissue_options *out, sw_error *err, sw_stat
     *status = rule ? sw_contour_rule_parse(rule, &out->contour_rule, err) : SW_OK;
 }
 
+static void get_text(reader *r, const char *name, char *out, size_t size)
+{
+    const char *text = get(r, name);
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+/* Stores without a mask name none. */
+static void get_mask(reader *r, sw_mask_options *out)
+{
+    const char *mode = sw_store_setting(r->store, "mask_mode");
+    if (!mode) return;
+    out->mode = strcmp(mode, "within") == 0 ? SW_MASK_WITHIN : SW_MASK_REPLACE;
+    get_text(r, "mask", out->path, sizeof out->path);
+    get_text(r, "mask_include", out->include, sizeof out->include);
+    get_text(r, "mask_exclude", out->exclude, sizeof out->exclude);
+}
+
 sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_error *err)
 {
     reader r = {.store = store};
@@ -188,6 +218,7 @@ sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_e
     s.whole_image = !s.given_positions && get_bool(&r, "whole_image");
     if (!s.whole_image && !s.given_positions) get_tissue(&r, &s.tissue, err, &status);
     if (status != SW_OK) return status;
+    get_mask(&r, &s.mask);
     if (r.bad) {
         return sw_error_set(err, SW_E_FORMAT,
                             "store %s: its setting %s is missing or malformed, so new slides cannot be tiled alike; tile again",

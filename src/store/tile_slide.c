@@ -61,6 +61,25 @@ static sw_status no_file(const sw_slide *slide, sw_error *err)
                         sw_slide_get_info(slide)->slide_id);
 }
 
+static sw_status no_mask(const sw_slide *slide, sw_error *err)
+{
+    return sw_error_set(err, SW_E_INVALID,
+                        "slide %s: the training slides were cut with masks of the user's (--mask), so no positions follow for another "
+                        "slide; give its file of coordinates with --coords",
+                        sw_slide_get_info(slide)->slide_id);
+}
+
+/* The user's mask in place of the tissue or cut out of it. */
+static sw_status apply_mask(const sw_slide *slide, const sw_tile_settings *s, sw_tissue *tissue, sw_tile_status *why, sw_error *err)
+{
+    *why = SW_TILE_FAILED;
+    SW_TRY(sw_tissue_apply_mask(tissue, slide, &s->mask, err));
+    if (tissue->n_contours > 0) return SW_OK;
+    *why = SW_TILE_NO_TISSUE;
+    return sw_error_set(err, SW_E_INVALID, "slide %s: the mask %s leaves no tissue%s", sw_slide_get_info(slide)->slide_id, s->mask.path,
+                        s->mask.mode == SW_MASK_WITHIN ? "; with --mask-mode replace it is taken without segmenting" : "");
+}
+
 static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_tile_options *options, sw_tissue *tissue,
                            sw_grid *grid, sw_tile_status *why, sw_error *err)
 {
@@ -75,13 +94,16 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_
         *why = SW_TILE_FAILED;
         return options ? sw_tile_given_grid(options, slide, grid, err) : no_file(slide, err);
     }
-    if (!s->whole_image) {
+    *why = SW_TILE_FAILED;
+    if (s->mask.mode != SW_MASK_NONE && !options) return no_mask(slide, err);
+    if (!s->whole_image && s->mask.mode != SW_MASK_REPLACE) {
         sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
         *why = sw_tile_status_of(status);
         if (status != SW_OK) return status;
         *why = SW_TILE_NO_TISSUE;
         SW_TRY(sw_tissue_need(tissue, err));
     }
+    if (s->mask.mode != SW_MASK_NONE) SW_TRY(apply_mask(slide, s, tissue, why, err));
     *why = SW_TILE_FAILED;
     return grids(slide, s, tissue, grid, err);
 }

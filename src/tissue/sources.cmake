@@ -5,4 +5,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/tissue/ring.c
   ${CMAKE_SOURCE_DIR}/src/tissue/tissue.c
   ${CMAKE_SOURCE_DIR}/src/tissue/tissue_write.c
+  ${CMAKE_SOURCE_DIR}/src/tissue/user_mask.c
 )

@@ -2,6 +2,7 @@
 /* Segmentation: read, mask, borders, filters, polygons. */
 #include "slidewise/tissue.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "tissue/border.h"
 #include "tissue/mask.h"
 #include "tissue/ring.h"
+#include "tissue/user_mask.h"
 
 #define STRIP_PIXELS (4 << 20)
 #define REDUCED_PIXELS 16000000 /* of a level that is over max_pixels */
@@ -207,6 +209,15 @@ static sw_status select_contours(const sw_borders *b, const sw_tissue_options *o
     return SW_OK;
 }
 
+/* The contours of the mask; of the mask stays what is in them. */
+static sw_status outline(sw_tissue *tissue, const sw_tissue_options *o, sw_error *err)
+{
+    SW_CLEANUP(sw_borders_free) sw_borders borders = {0};
+    SW_TRY(sw_borders_find(tissue->mask, tissue->mask_width, tissue->mask_height, &borders, err));
+    memset(tissue->mask, 0, (size_t)(tissue->mask_width * tissue->mask_height));
+    return select_contours(&borders, o, tissue, err);
+}
+
 static sw_status segment(plane *p, const char *slide_id, int64_t width, int64_t height, const sw_tissue_options *o,
                          sw_tissue *out, sw_error *err)
 {
@@ -217,17 +228,20 @@ static sw_status segment(plane *p, const char *slide_id, int64_t width, int64_t 
                                                    .scale_y = p->scale_y,
                                                    .mask_width = p->width,
                                                    .mask_height = p->height};
-    SW_CLEANUP(sw_borders_free) sw_borders borders = {0};
     tissue.slide_id = sw_strdup(slide_id);
     if (!tissue.slide_id) return sw_nomem(err);
     SW_TRY(make_mask(p, o, &tissue.threshold, err));
-    SW_TRY(sw_borders_find(p->value, p->width, p->height, &borders, err));
     tissue.mask = SW_STEAL(p->value);
-    memset(tissue.mask, 0, (size_t)(p->width * p->height));
-    SW_TRY(select_contours(&borders, o, &tissue, err));
+    SW_TRY(outline(&tissue, o, err));
     *out = tissue;
     memset(&tissue, 0, sizeof tissue);
     return SW_OK;
+}
+
+sw_status sw_tissue_outline(sw_tissue *tissue, sw_error *err)
+{
+    const sw_tissue_options all = {.max_n_holes = INT_MAX};
+    return outline(tissue, &all, err);
 }
 
 /* --- the picture */
