@@ -32,6 +32,7 @@ struct sw_kv {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
+    uint64_t done;        /* values that sw_kv_done was told of */
     uintptr_t low, high;  /* reader: all values so far lie between, so these pages are LMDB's map and nothing else */
     pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
     bool has_lock, writer;
@@ -325,6 +326,7 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
 
 /* The system maps pages around one that is touched: 64 KiB as a rule, and as much as a page table holds of large folios. */
 #define AROUND ((uintptr_t)2 << 20)
+#define DONE_ALL 256 /* values */
 
 void sw_kv_done(sw_kv *kv, const void *value, size_t size)
 {
@@ -333,9 +335,11 @@ void sw_kv_done(sw_kv *kv, const void *value, size_t size)
     uintptr_t start = (uintptr_t)value / AROUND * AROUND, end = ((uintptr_t)value + size + AROUND - 1) / AROUND * AROUND;
     pthread_mutex_lock(&kv->lock);
     uintptr_t low = kv->low / page * page, high = (kv->high + page - 1) / page * page;
+    /* Now and then all of them: others' reads map again what lies around theirs. */
+    bool all = ++kv->done % DONE_ALL == 0;
     pthread_mutex_unlock(&kv->lock);
-    if (start < low) start = low;
-    if (end > high) end = high;
+    if (all || start < low) start = low;
+    if (all || end > high) end = high;
     /* Refused or not, nothing is lost: the map is a file's, shared and read-only. */
     if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
