@@ -71,7 +71,7 @@ static inline void release_tensors(sw_tensor (*t)[SW_OP_MAX_IN * 2 + SW_OP_MAX_O
 static inline sw_dtype type_of(const sw_backend *be, const problem *p, int input)
 {
     bool param = (p->op == SW_OP_CONV2D && input == 1) || (p->op == SW_OP_BATCH_NORM && input >= 1 && input <= 4) ||
-                 (p->op == SW_OP_CONV_NORM && input >= 1 && input <= 5);
+                 (p->op == SW_OP_CONV_NORM && input >= 1 && input <= 5) || (p->op == SW_OP_NORM_POOL && input >= 1);
     return p->rounded && !param && strcmp(be->device.name, "cpu") == 0 ? SW_BF16 : SW_F32;
 }
 
@@ -83,14 +83,14 @@ static inline sw_status solve(sw_backend *be, const problem *p, answer *a, sw_er
     sw_backward_args b = {.attr = p->attr, .grad_out = dy};
     for (int i = 0; i < p->inputs; i++) {
         if (p->absent >> i & 1) continue;
-        double offset = i == 0 ? p->offset : p->op == SW_OP_BATCH_NORM && i == 4 ? 1.5 : 0;
+        double offset = i == 0 ? p->offset : (p->op == SW_OP_BATCH_NORM || p->op == SW_OP_NORM_POOL) && i == 4 ? 1.5 : 0;
         if (p->op == SW_OP_CONV_NORM && i == 5) offset = 1.5; /* a variance */
         SW_TRY(random_tensor(be, type_of(be, p, i), p->rounded, p->in[i], (uint32_t)i, offset, p->blocked >> i & 1,
                              &in[i], err));
         f.in[i] = b.in[i] = &in[i];
     }
     for (int i = 0; i < p->outputs; i++) {
-        sw_dtype type = p->op == SW_OP_MAX_POOL2D && i == 1 ? SW_U8
+        sw_dtype type = (p->op == SW_OP_MAX_POOL2D && i == 1) || (p->op == SW_OP_NORM_POOL && i == 3) ? SW_U8
                         : i > 0 || p->op == SW_OP_GLOBAL_AVG_POOL ? SW_F32 : type_of(be, p, 0);
         SW_TRY(sw_tensor_new(&be->device, type, p->out[i], &out[i], err));
         memset((char *)out[i].storage->mem, 0xff, sw_tensor_bytes(&out[i])); /* not numbers */

@@ -11,8 +11,8 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "slidewise/image.h"
 #include "slidewise/store.h"
+#include "tiny_slide.h"
 
 enum { PX = 16, PATCHES = 4, SLIDES = 3 };
 
@@ -51,29 +51,6 @@ static inline bool survive(alloc_loop *l)
     }
 }
 
-static inline sw_status put_slide(sw_store_writer *w, int slide)
-{
-    static uint8_t rgb[3 * PX * PX];
-    int64_t xy[2 * PATCHES] = {0};
-    char id[8];
-    snprintf(id, sizeof id, "s%d", slide);
-    sw_store_slide about = {.slide_id = id, .path = "x.svs", .width = 100, .height = 100, .mpp_um = 1,
-                            .mpp_source = "given", .tissue_fraction = 1, .properties_json = "{}", .n_scales = 1};
-    about.scale[0] = (sw_store_scale){.mpp_um = 1, .magnification = 10, .patch_px = PX, .quality = 95,
-                                      .patch_level0_px = PX, .step_level0_px = PX, .n_patches = PATCHES};
-    SW_TRY(sw_store_begin(w, id, &err));
-    for (int64_t i = 0; i < PATCHES; i++) {
-        uint8_t *jpeg = NULL;
-        size_t size = 0;
-        for (int k = 0; k < 3 * PX * PX; k++) rgb[k] = (uint8_t)(slide * 29 + i * 13 + k / 7 * (1 + slide % 2));
-        SW_TRY(sw_jpeg_encode(rgb, PX, PX, 95, &jpeg, &size, &err));
-        sw_status status = sw_store_put(w, 0, i, jpeg, size, &err);
-        sw_image_bytes_free(jpeg);
-        SW_TRY(status);
-    }
-    return sw_store_commit(w, &about, &(const int64_t *){xy}, &err);
-}
-
 /* STORE with slides s0, s1 (training) and s2 (validation) and LABELS in the folder of this test. */
 static inline sw_status make_world(char *store, char *labels, size_t size)
 {
@@ -86,7 +63,7 @@ static inline sw_status make_world(char *store, char *labels, size_t size)
     SW_TRY(sw_file_write(labels, table, strlen(table), &err));
     SW_TRY(sw_store_writer_open(store, settings, 5, &w, &err));
     sw_status status = SW_OK;
-    for (int i = 0; i < SLIDES && status == SW_OK; i++) status = put_slide(w, i);
+    for (int i = 0; i < SLIDES && status == SW_OK; i++) status = tiny_slide(w, i, PATCHES, PX, &err);
     sw_store_writer_close(&w);
     return status;
 }

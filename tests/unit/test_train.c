@@ -8,12 +8,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "infer/checkpoint.h"
-#include "slidewise/image.h"
 #include "slidewise/store.h"
 #include "slidewise/train.h"
 #include "train/runlog.h"
 #include "train/state.h"
 #include "train/step.h"
+#include "tiny_slide.h"
 #include "weights/weights.h"
 
 enum { PX = 32, SLIDES = 8, PATCHES = 3, SHORT = 2 /* patches of the last slide */ };
@@ -86,29 +86,6 @@ TEST(the_log_is_cut_to_what_the_checkpoint_knows)
 
 /* --- runs */
 
-static sw_status put_slide(sw_store_writer *w, int slide)
-{
-    static uint8_t rgb[3 * PX * PX];
-    int64_t xy[2 * PATCHES] = {0}, n = slide == SLIDES - 1 ? SHORT : PATCHES;
-    char id[20];
-    snprintf(id, sizeof id, "s%d", slide);
-    sw_store_slide about = {.slide_id = id, .path = "x.svs", .width = 100, .height = 100, .mpp_um = 1,
-                            .mpp_source = "given", .tissue_fraction = 1, .properties_json = "{}", .n_scales = 1};
-    about.scale[0] = (sw_store_scale){.mpp_um = 1, .magnification = 10, .patch_px = PX, .quality = 95,
-                                      .patch_level0_px = PX, .step_level0_px = PX, .n_patches = n};
-    SW_TRY(sw_store_begin(w, id, &err));
-    for (int64_t i = 0; i < n; i++) {
-        uint8_t *jpeg = NULL;
-        size_t size = 0;
-        for (int k = 0; k < 3 * PX * PX; k++) rgb[k] = (uint8_t)(slide * 29 + i * 13 + k / 7 * (1 + slide % 2));
-        SW_TRY(sw_jpeg_encode(rgb, PX, PX, 95, &jpeg, &size, &err));
-        sw_status status = sw_store_put(w, 0, i, jpeg, size, &err);
-        sw_image_bytes_free(jpeg);
-        SW_TRY(status);
-    }
-    return sw_store_commit(w, &about, &(const int64_t *){xy}, &err);
-}
-
 /* Path of the store; the same for all tests of the process. */
 static const char *store(void)
 {
@@ -119,7 +96,7 @@ static const char *store(void)
     if (path[0]) return path;
     snprintf(path, sizeof path, "%s/store", sw_test_dir());
     sw_status status = sw_store_writer_open(path, settings, 5, &w, &err);
-    for (int i = 0; i < SLIDES && status == SW_OK; i++) status = put_slide(w, i);
+    for (int i = 0; i < SLIDES && status == SW_OK; i++) status = tiny_slide(w, i, i == SLIDES - 1 ? SHORT : PATCHES, PX, &err);
     sw_store_writer_close(&w);
     if (status != SW_OK) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
     return path;

@@ -62,12 +62,18 @@ sw_status sw_cpu_norm_work(sw_cpu *cpu, const sw_norm_spans *s, double **sums, d
     return SW_OK;
 }
 
-/* Batch statistics into mean and inverse; optionally moves the running ones. */
 sw_status sw_cpu_norm_statistics(sw_cpu *cpu, const sw_norm_spans *s, const sw_batch_norm_attr *attr, const char *x, float *mean,
                             float *inverse, float *running_mean, float *running_var, sw_error *err)
 {
     double *sums, *total;
     float *pivot;
+    if (!attr->training) {
+        for (int64_t c = 0; c < s->channels; c++) {
+            mean[c] = running_mean[c];
+            inverse[c] = (float)(1.0 / sqrt((double)running_var[c] + attr->eps));
+        }
+        return SW_OK;
+    }
     SW_TRY(sw_cpu_norm_work(cpu, s, &sums, &total, &pivot, err));
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
     pivots(s, x, pivot);
@@ -97,10 +103,22 @@ sw_status sw_cpu_norm_statistics(sw_cpu *cpu, const sw_norm_spans *s, const sw_b
     return SW_OK;
 }
 
-/* Large results, in whole vectors of an aligned layout, are written past the caches. */
-static bool goes_past(const sw_norm_spans *s)
+void sw_cpu_norm_coefficients(const sw_norm_spans *s, bool training, const float *gain, const float *inverse,
+                              const double *total, float *scale, float *c1, float *c2)
 {
-    return s->layout == SW_CPU_BLOCKED && (size_t)(s->bytes * s->n * s->groups) >= SW_CPU_PAST_CACHE;
+    double m = (double)(s->n * s->length / s->width);
+    for (int64_t c = 0; c < s->channels; c++) {
+        double inv = (double)inverse[c];
+        scale[c] = (float)((double)gain[c] * inv);
+        c1[c] = training ? (float)(total[c] / m) : 0;
+        c2[c] = training ? (float)(total[s->channels + c] * inv * inv / m) : 0;
+    }
+}
+
+/* Large results, in whole vectors of an aligned layout, are written past the caches. */
+static bool goes_past(const sw_cpu *cpu, const sw_norm_spans *s)
+{
+    return s->layout == SW_CPU_BLOCKED && (size_t)(s->bytes * s->n * s->groups) >= cpu->past_cache;
 }
 
 /* in: x, gain, offset, running_mean, running_var, residual|NULL; out: y, mean, inverse deviation */
@@ -117,16 +135,9 @@ sw_status sw_cpu_batch_norm_forward(sw_backend *be, sw_forward_args *args, sw_er
     const void *residual = NULL;
     char *y_data = sw_cpu_mem(y);
     if (args->in[5]) SW_TRY(sw_cpu_view_any(cpu, args->in[5], s.layout, SW_SLOT_X, &residual, err));
-    if (attr->training) {
-        SW_TRY(sw_cpu_norm_statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
-    } else {
-        for (int64_t c = 0; c < s.channels; c++) {
-            mean[c] = running_mean[c];
-            inverse[c] = (float)(1.0 / sqrt((double)running_var[c] + attr->eps));
-        }
-    }
+    SW_TRY(sw_cpu_norm_statistics(cpu, &s, attr, x_data, mean, inverse, running_mean, running_var, err));
     const float *gain = sw_cpu_f32(args->in[1]), *offset = sw_cpu_f32(args->in[2]);
-    bool past = goes_past(&s);
+    bool past = goes_past(cpu, &s);
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s.dtype);
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s.n * s.groups; i++) {
@@ -177,7 +188,7 @@ static void backward_apply(const sw_cpu *cpu, const norm_backward *b, const floa
 {
     const sw_norm_spans *s = &b->s;
     const sw_simd_typed *simd = sw_cpu_typed(cpu, s->dtype);
-    bool past = goes_past(s) && !b->add_dx;
+    bool past = goes_past(cpu, s) && !b->add_dx;
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * s->groups; i++) {
         int64_t group = i % s->groups, at = i * s->bytes;
@@ -243,13 +254,7 @@ sw_status sw_cpu_batch_norm_backward(sw_backend *be, sw_backward_args *args, sw_
     SW_TRY(sw_cpu_norm_work(cpu, s, &sums, &total, &extra, err));
     backward_sums(cpu, &b, sums, total);
     float *scale = extra, *c1 = extra + s->channels, *c2 = extra + 2 * s->channels;
-    double m = (double)(s->n * s->length / s->width);
-    for (int64_t c = 0; c < s->channels; c++) {
-        double inverse = (double)b.inverse[c];
-        scale[c] = (float)((double)b.gain[c] * inverse);
-        c1[c] = attr->training ? (float)(total[c] / m) : 0;
-        c2[c] = attr->training ? (float)(total[s->channels + c] * inverse * inverse / m) : 0;
-    }
+    sw_cpu_norm_coefficients(s, attr->training, b.gain, b.inverse, total, scale, c1, c2);
     backward_apply(cpu, &b, scale, c1, c2);
     SW_TRY(sw_cpu_norm_parameter_grad(cpu, args->grad_in[1], args->add[1], total + s->channels, b.inverse, err));
     return sw_cpu_norm_parameter_grad(cpu, args->grad_in[2], args->add[2], total, NULL, err);

@@ -219,6 +219,7 @@ sw_status sw_cpu_backend_new(const sw_backend_options *options, sw_backend **out
     if (!cpu->simd) cpu->simd = sw_simd_avx2();
     if (!cpu->simd) cpu->simd = sw_simd_base();
     cpu->block = cpu->simd->block;
+    cpu->past_cache = (size_t)16 << 20;
     cpu->base.bf16 = sw_cpu_has_bf16() ? SW_BF16_NATIVE : SW_BF16_SLOW;
     fill_table(cpu);
     SW_TRY(sw_dnn_new(cpu->base.threads, &cpu->dnn, err));

@@ -16,9 +16,6 @@ enum { SW_CPU_PLAIN = 0, SW_CPU_BLOCKED = 1 };
 /* Parts that work is cut into where more threads would mean more parts, and the number of threads must not matter. */
 #define SW_CPU_FIXED_PARTS 16
 
-/* From here on a result is written past the caches: the next kernel will not find it there anyhow. */
-#define SW_CPU_PAST_CACHE ((size_t)16 << 20)
-
 /* Scratch memory lives as long as the backend and only grows; a slot holds one thing at a time. */
 typedef enum sw_cpu_slot {
     SW_SLOT_X,      /* an input in another layout */
@@ -47,6 +44,7 @@ typedef struct sw_cpu {
     sw_kernels ref[SW_OP_COUNT];
     const sw_simd *simd;
     int block; /* channels per block of layout 1 */
+    size_t past_cache; /* bytes from which a result is written past the caches: the next kernel will not find it there */
     sw_dnn *dnn;
     uint64_t split_calls; /* convolutions on the lanes so far */
     sw_dnn **lane; /* one per thread; NULL unless results must not depend on the number of threads */
@@ -130,6 +128,7 @@ sw_status sw_cpu_conv_backward_weights(sw_cpu *cpu, const sw_dnn_conv *shape, co
                                        float *dw, sw_error *err) SW_MUST_CHECK;
 
 /* --- lanes.c: for results that do not depend on the number of threads */
+int sw_cpu_thread(void); /* index of the calling thread in its parallel region, 0 outside of one */
 sw_status sw_cpu_lanes_new(sw_cpu *cpu, sw_error *err) SW_MUST_CHECK; /* sw_cpu_lanes_free also after a failure */
 void sw_cpu_lanes_trim(sw_cpu *cpu);
 void sw_cpu_lanes_free(sw_cpu *cpu);
@@ -153,6 +152,9 @@ typedef struct sw_cpu_gemms {
     float *c;
 } sw_cpu_gemms;
 sw_status sw_cpu_gemms_run(sw_cpu *cpu, const sw_cpu_gemms *gemms, sw_error *err) SW_MUST_CHECK;
+
+/* --- pool.c: x [n, c, h, w] -> y under `attr` as the leaf kernels want it */
+void sw_cpu_pool_sizes(const sw_pool_attr *attr, const sw_shape *x, const sw_shape *y, int size[SW_POOL_SIZES]);
 
 /* --- flat loops, in elementwise.c */
 void sw_cpu_add_to(const sw_cpu *cpu, float *dst, const float *src, int64_t count); /* dst += src */

@@ -3,25 +3,12 @@
  * kernel in single precision, and independent of the number of threads. */
 #include "backend/cpu/direct.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #define STAGE_BYTES ((size_t)256 << 10) /* gathered windows of a thread: a quarter of a second-level cache */
 
 bool sw_cpu_direct_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
     return !s->bf16 && s->stride == 2 && s->kh == 3 && s->kw == 3 && s->x_block == cpu->block &&
            s->y_block == cpu->block && s->o % cpu->simd->wino_width == 0;
-}
-
-static int thread_index(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
 }
 
 /* w [o, c, kh, kw] -> u [o / width][tap][c][width] */
@@ -35,10 +22,9 @@ static void order_weights(const sw_cpu *cpu, const sw_dnn_conv *s, const float *
                 u[(o / width * taps * s->c + t * s->c + c) * width + o % width] = w[(o * s->c + c) * taps + t];
 }
 
-sw_status sw_cpu_direct_forward(sw_cpu *cpu, const sw_dnn_conv *s, const void *x, const float *w, const float *bias, void *y,
+sw_status sw_cpu_direct_forward(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *w, const float *bias, float *y,
                                 sw_error *err)
 {
-    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->bf16 ? SW_BF16 : SW_F32);
     size_t depth = (size_t)(s->kh * s->kw * s->c), filters = depth * (size_t)s->o, width = (size_t)cpu->simd->wino_width;
     int64_t most = (int64_t)(STAGE_BYTES / (depth * sizeof(float))) / 6 * 6, outputs = s->n * s->oh * s->ow;
     if (most < 6) most = 6;
@@ -53,9 +39,9 @@ sw_status sw_cpu_direct_forward(sw_cpu *cpu, const sw_dnn_conv *s, const void *x
 #pragma omp parallel for schedule(dynamic, 1) num_threads(cpu->base.threads)
     for (int64_t first = 0; first < outputs; first += most) {
         sw_simd_direct a = common;
-        a.stage = u + filters + work * (size_t)thread_index();
+        a.stage = u + filters + work * (size_t)sw_cpu_thread();
         a.result = a.stage + (size_t)most * depth;
-        simd->direct_forward(&a, first, outputs - first < most ? outputs - first : most);
+        cpu->simd->direct_forward(&a, first, outputs - first < most ? outputs - first : most);
     }
     return SW_OK;
 }

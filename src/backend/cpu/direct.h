@@ -8,7 +8,7 @@
 bool sw_cpu_direct_takes(const sw_cpu *cpu, const sw_dnn_conv *shape);
 
 /* x, y blocked; w plain [o, c, kh, kw]; shape->bias, sum and relu as in onednn.h. */
-sw_status sw_cpu_direct_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const void *x, const float *w, const float *bias,
-                                void *y, sw_error *err) SW_MUST_CHECK;
+sw_status sw_cpu_direct_forward(sw_cpu *cpu, const sw_dnn_conv *shape, const float *x, const float *w, const float *bias,
+                                float *y, sw_error *err) SW_MUST_CHECK;
 
 #endif

@@ -9,7 +9,7 @@
 #include "backend/cpu/cpu_internal.h"
 #include "base/mem.h"
 
-static int lane_of_this_thread(void)
+int sw_cpu_thread(void)
 {
 #ifdef _OPENMP
     return omp_get_thread_num();
@@ -45,7 +45,7 @@ sw_status sw_cpu_pieces(sw_cpu *cpu, int64_t count, sw_cpu_piece_fn run, void *c
 #pragma omp parallel for schedule(dynamic) num_threads(cpu->base.threads) if (count > 1)
     for (int64_t piece = 0; piece < count; piece++) {
         sw_error mine = {.code = SW_OK};
-        sw_status status = run(cpu->lane[lane_of_this_thread()], ctx, piece, &mine);
+        sw_status status = run(cpu->lane[sw_cpu_thread()], ctx, piece, &mine);
         if (status == SW_OK) continue;
 #pragma omp critical(sw_cpu_pieces_error)
         if (piece < worst_piece) {

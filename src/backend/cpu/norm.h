@@ -23,10 +23,13 @@ void sw_cpu_norm_join(const sw_norm_spans *s, const double *sums, double *total)
 /* Room for the sums per image, their totals and four floats per channel, until it is asked for again. */
 sw_status sw_cpu_norm_work(sw_cpu *cpu, const sw_norm_spans *s, double **sums, double **total, float **extra,
                            sw_error *err) SW_MUST_CHECK;
-/* Batch statistics into mean and inverse; optionally moves the running ones. */
+/* Mean and inverse deviation: of the batch, which optionally moves the running ones, or (not in training) the running. */
 sw_status sw_cpu_norm_statistics(sw_cpu *cpu, const sw_norm_spans *s, const sw_batch_norm_attr *attr, const char *x,
                                  float *mean, float *inverse, float *running_mean, float *running_var, sw_error *err)
     SW_MUST_CHECK;
+/* What norm_grad multiplies and subtracts, from total[2][channels] (sum of dz, sum of dz * (x - mean)). */
+void sw_cpu_norm_coefficients(const sw_norm_spans *s, bool training, const float *gain, const float *inverse,
+                              const double *total, float *scale, float *c1, float *c2);
 /* grad [channels] (+)= value * factor (NULL: 1); nothing where grad is NULL. */
 sw_status sw_cpu_norm_parameter_grad(sw_cpu *cpu, sw_tensor *grad, bool add, const double *value, const float *factor,
                                      sw_error *err) SW_MUST_CHECK;

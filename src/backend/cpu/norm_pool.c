@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batch norm, ReLU and max pool in one: the normed image, four times larger than what is pooled, never exists. */
-#include <math.h>
-
 #include "backend/cpu/norm.h"
-
-static void pool_sizes(const sw_pool_attr *attr, const sw_shape *x, const sw_shape *y, int size[SW_POOL_SIZES])
-{
-    size[SW_POOL_H] = (int)x->dim[2];
-    size[SW_POOL_W] = (int)x->dim[3];
-    size[SW_POOL_OH] = (int)y->dim[2];
-    size[SW_POOL_OW] = (int)y->dim[3];
-    size[SW_POOL_WINDOW] = attr->window;
-    size[SW_POOL_STRIDE] = attr->stride;
-    size[SW_POOL_PAD] = attr->pad;
-}
 
 /* Bytes of one pooled plane, all its channels. */
 static int64_t pooled_bytes(const sw_norm_spans *s, const int *size)
@@ -37,15 +24,8 @@ sw_status sw_cpu_norm_pool_forward(sw_backend *be, sw_forward_args *args, sw_err
     char *y_data = sw_cpu_mem(y);
     uint8_t *index_data = sw_cpu_mem(index);
     int size[SW_POOL_SIZES];
-    pool_sizes(&attr->pool, &x->shape, &y->shape, size);
-    if (attr->norm.training) {
-        SW_TRY(sw_cpu_norm_statistics(cpu, &s, &attr->norm, x_data, mean, inverse, running_mean, running_var, err));
-    } else {
-        for (int64_t c = 0; c < s.channels; c++) {
-            mean[c] = running_mean[c];
-            inverse[c] = (float)(1.0 / sqrt((double)running_var[c] + attr->norm.eps));
-        }
-    }
+    sw_cpu_pool_sizes(&attr->pool, &x->shape, &y->shape, size);
+    SW_TRY(sw_cpu_norm_statistics(cpu, &s, &attr->norm, x_data, mean, inverse, running_mean, running_var, err));
     int64_t y_bytes = pooled_bytes(&s, size), y_count = s.width * size[SW_POOL_OH] * size[SW_POOL_OW];
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s.n * s.groups; i++) {
@@ -123,7 +103,7 @@ sw_status sw_cpu_norm_pool_backward(sw_backend *be, sw_backward_args *args, sw_e
     SW_TRY(sw_cpu_view_any(cpu, args->grad_out, s->layout, SW_SLOT_DY, &dy, err));
     if (args->grad_in[0]) SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[0], args->add[0], s->layout, &dx, err));
     p.dy = dy;
-    pool_sizes(&attr->pool, &x->shape, &args->grad_out->shape, p.size);
+    sw_cpu_pool_sizes(&attr->pool, &x->shape, &args->grad_out->shape, p.size);
     p.y_bytes = pooled_bytes(s, p.size);
     p.y_count = s->width * p.size[SW_POOL_OH] * p.size[SW_POOL_OW];
     double *sums, *total;
@@ -132,13 +112,7 @@ sw_status sw_cpu_norm_pool_backward(sw_backend *be, sw_backward_args *args, sw_e
     pooled_sums(cpu, &p, sums, total);
     const float *gain = sw_cpu_f32(args->in[1]), *inverse = sw_cpu_f32(args->out[2]);
     float *scale = extra, *c1 = extra + s->channels, *c2 = extra + 2 * s->channels;
-    double m = (double)(s->n * s->length / s->width);
-    for (int64_t c = 0; c < s->channels; c++) {
-        double inv = (double)inverse[c];
-        scale[c] = (float)((double)gain[c] * inv);
-        c1[c] = attr->norm.training ? (float)(total[c] / m) : 0;
-        c2[c] = attr->norm.training ? (float)(total[s->channels + c] * inv * inv / m) : 0;
-    }
+    sw_cpu_norm_coefficients(s, attr->norm.training, gain, inverse, total, scale, c1, c2);
     if (dx) pooled_apply(cpu, &p, scale, c1, c2, dx, args->add[0]);
     SW_TRY(sw_cpu_norm_parameter_grad(cpu, args->grad_in[1], args->add[1], total + s->channels, inverse, err));
     return sw_cpu_norm_parameter_grad(cpu, args->grad_in[2], args->add[2], total, NULL, err);

@@ -3,7 +3,7 @@
 #include "backend/cpu/cpu_internal.h"
 #include "tensor/convert.h"
 
-static void pool_sizes(const sw_pool_attr *attr, const sw_shape *x, const sw_shape *y, int size[SW_POOL_SIZES])
+void sw_cpu_pool_sizes(const sw_pool_attr *attr, const sw_shape *x, const sw_shape *y, int size[SW_POOL_SIZES])
 {
     size[SW_POOL_H] = (int)x->dim[2];
     size[SW_POOL_W] = (int)x->dim[3];
@@ -84,7 +84,7 @@ sw_status sw_cpu_max_pool2d_forward(sw_backend *be, sw_forward_args *args, sw_er
     sw_tensor *y = args->out[0], *index = args->out[1];
     if (!takes(args->attr)) return sw_cpu_ref_forward(cpu, SW_OP_MAX_POOL2D, args, err);
     int size[SW_POOL_SIZES];
-    pool_sizes(args->attr, &x->shape, &y->shape, size);
+    sw_cpu_pool_sizes(args->attr, &x->shape, &y->shape, size);
     bool blocked = x->layout == SW_CPU_BLOCKED;
     int64_t width = blocked ? cpu->block : 1, planes = x->shape.dim[0] * x->shape.dim[1] / width;
     int64_t x_plane = width * x->shape.dim[2] * x->shape.dim[3], y_plane = width * y->shape.dim[2] * y->shape.dim[3];
@@ -113,7 +113,7 @@ sw_status sw_cpu_max_pool2d_backward(sw_backend *be, sw_backward_args *args, sw_
     if (!dx) return SW_OK;
     if (!takes(args->attr)) return sw_cpu_ref_backward(cpu, SW_OP_MAX_POOL2D, args, err);
     int size[SW_POOL_SIZES];
-    pool_sizes(args->attr, &dx->shape, &dy->shape, size);
+    sw_cpu_pool_sizes(args->attr, &dx->shape, &dy->shape, size);
     bool blocked = index->layout == SW_CPU_BLOCKED, add = args->add[0];
     int64_t element = (int64_t)sw_dtype_size(dx->dtype);
     const sw_simd_typed *simd = sw_cpu_typed(cpu, dx->dtype);

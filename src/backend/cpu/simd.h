@@ -82,8 +82,8 @@ typedef struct sw_simd_stem {
 typedef struct sw_simd_direct {
     int h, w, oh, ow, kh, kw, stride, pad;
     int64_t c, k;      /* input channels (a multiple of the block), output channels (of wino_width) */
-    const void *x;     /* [n, c / block, h, w, block] */
-    void *y;           /* [n, k / block, oh, ow, block] */
+    const float *x;    /* [n, c / block, h, w, block] */
+    float *y;          /* [n, k / block, oh, ow, block] */
     const float *u;    /* [k / wino_width][kh * kw][c][wino_width] */
     float *stage;      /* [outputs][kh * kw][c] */
     float *result;     /* [outputs][wino_width] */
@@ -137,13 +137,6 @@ typedef struct sw_simd_typed {
                        float *stage, int64_t step);
     void (*wino_grad)(const sw_simd_wino *a, const void *dy, int64_t channels, int64_t first, int64_t count,
                       float *stage, int64_t step);
-
-    /* --- any convolution, see simd_direct_impl.h: outputs [first, first + count) over images, rows and columns */
-    void (*direct_forward)(const sw_simd_direct *a, int64_t first, int64_t count);
-
-    /* --- 7x7 convolution, see simd_stem_impl.h: of one image */
-    void (*stem_forward)(const sw_simd_stem *a, const void *x, void *y, int tile_y);
-    void (*stem_weights)(const sw_simd_stem *a, const void *x, const void *dy, int tile_y, bool add);
 } sw_simd_typed;
 
 typedef struct sw_simd {
@@ -175,12 +168,18 @@ typedef struct sw_simd {
     /* --- 3x3 convolution, see simd_wino_impl.h */
     int wino_width; /* output channels come in multiples of it */
     void (*wino_filters)(const sw_simd_wino *a, const float *w, bool back, int64_t c0, int64_t c1);
-    void (*wino_weight_product)(const sw_simd_wino *a, int64_t count, int f0, int f1, bool add);
+    void (*wino_weight_product)(const sw_simd_wino *a, int64_t count, bool add);
     void (*wino_filters_back)(const sw_simd_wino *a, float *dw, int64_t c0, int64_t c1);
 
     /* --- 7x7 convolution */
     void (*stem_filters)(const sw_simd_stem *a, const float *w);
     void (*stem_filters_back)(const sw_simd_stem *a, float *dw);
+    /* one row of tiles of one image, see simd_stem_impl.h */
+    void (*stem_forward)(const sw_simd_stem *a, const float *x, float *y, int tile_y);
+    void (*stem_weights)(const sw_simd_stem *a, const float *x, const float *dy, int tile_y, bool add);
+
+    /* --- any convolution, see simd_direct_impl.h: outputs [first, first + count) over images, rows and columns */
+    void (*direct_forward)(const sw_simd_direct *a, int64_t first, int64_t count);
 
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);

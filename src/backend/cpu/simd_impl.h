@@ -63,14 +63,6 @@ static inline vf load_bf16_n(const uint16_t *p, int64_t n)
     return (vf)(__builtin_convertvector(half, vu) << 16);
 }
 
-static inline float load_bf16_1(const uint16_t *p)
-{
-    uint32_t bits = (uint32_t)*p << 16;
-    float value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* Rounds to nearest, ties to even; a number that is none stays so (and is quiet). In integers, so that every
  * instruction set gives the same bits; the CPU's own conversion would take denormals for zero. */
 static inline void store_bf16_n(uint16_t *p, vf v, int64_t n)
@@ -227,10 +219,11 @@ static inline void flush(vf *part, double *sum)
 
 #include "backend/cpu/simd_wino_impl.h"
 #include "backend/cpu/simd_stem_float_impl.h"
+#include "backend/cpu/simd_stem_impl.h"
+#include "backend/cpu/simd_direct_impl.h"
 
 #define ELEM float
 #define TYPED(name) name##_f32
-#define LOAD_1(p) (*(p))
 #define LOAD_N load_n
 #define STORE_N store_n
 #define STREAM stream
@@ -238,7 +231,6 @@ static inline void flush(vf *part, double *sum)
 
 #define ELEM uint16_t
 #define TYPED(name) name##_bf16
-#define LOAD_1(p) load_bf16_1(p)
 #define LOAD_N load_bf16_n
 #define STORE_N store_bf16_n
 #define STREAM stream_bf16
@@ -255,4 +247,5 @@ static const sw_simd table = {
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
     .attend_grad = attend_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters,
     .wino_weight_product = wino_weight_product, .wino_filters_back = wino_filters_back,
-    .stem_filters = stem_filters, .stem_filters_back = stem_filters_back};
+    .stem_filters = stem_filters, .stem_filters_back = stem_filters_back,
+    .stem_forward = stem_forward, .stem_weights = stem_weights, .direct_forward = direct_forward};

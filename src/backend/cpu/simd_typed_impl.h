@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Part 2 of the leaf kernels (see simd_impl.h): those on images, included once per element type. The includer defines
- * ELEM (float, or uint16_t holding a bfloat16), TYPED(name), LOAD_1, LOAD_N, STORE_N and STREAM; arithmetic is float for both. */
+ * ELEM (float, or uint16_t holding a bfloat16), TYPED(name), LOAD_N, STORE_N and STREAM; arithmetic is float for both. */
 
 static void TYPED(moments)(const void *x_, int64_t count, const float *pivot, double *sum, double *square)
 {
@@ -182,8 +182,6 @@ static void TYPED(add)(const void *a_, const void *b_, void *y_, int64_t count)
 
 #include "backend/cpu/simd_norm_pool_impl.h"
 #include "backend/cpu/simd_wino_typed_impl.h"
-#include "backend/cpu/simd_stem_impl.h"
-#include "backend/cpu/simd_direct_impl.h"
 
 static const sw_simd_typed TYPED(typed) = {
     .moments = TYPED(moments), .norm = TYPED(norm), .norm_sums = TYPED(norm_sums), .norm_grad = TYPED(norm_grad),
@@ -191,12 +189,10 @@ static const sw_simd_typed TYPED(typed) = {
     .max_pool_grad = TYPED(max_pool_grad), .relu = TYPED(relu), .add = TYPED(add),
     .norm_max_pool = TYPED(norm_max_pool), .norm_pool_sums = TYPED(norm_pool_sums),
     .norm_pool_grad = TYPED(norm_pool_grad), .wino_forward = TYPED(wino_forward), .wino_input = TYPED(wino_input),
-    .wino_grad = TYPED(wino_grad), .direct_forward = TYPED(direct_forward),
-    .stem_forward = TYPED(stem_forward), .stem_weights = TYPED(stem_weights)};
+    .wino_grad = TYPED(wino_grad)};
 
 #undef ELEM
 #undef TYPED
-#undef LOAD_1
 #undef LOAD_N
 #undef STORE_N
 #undef STREAM

@@ -186,11 +186,11 @@ static void wino_filters(const sw_simd_wino *a, const float *w, bool back, int64
         }
 }
 
-/* The gradient of the filters in their domain, a->u [36][c][k] += sum over the tiles, for values [f0, f1). */
-static void wino_weight_product(const sw_simd_wino *a, int64_t count, int f0, int f1, bool add)
+/* The gradient of the filters in their domain, a->u [36][c][k] += sum over the tiles. */
+static void wino_weight_product(const sw_simd_wino *a, int64_t count, bool add)
 {
     int64_t in_step = a->tiles_most * a->c + SW_WINO_PAD, grad_step = a->tiles_most * a->k + SW_WINO_PAD;
-    for (int f = f0; f < f1; f++)
+    for (int f = 0; f < 36; f++)
         for (int64_t k = 0; k < a->k; k += WINO_WIDTH)
             wino_product(a->c, a->in_stage + f * in_step, 1, a->c, a->out_stage + f * grad_step + k, a->k, count,
                          a->u + f * wino_u_step(a) + k, a->k, add);

@@ -3,25 +3,12 @@
  * image; the gradient of the weights is summed in a number of groups that does not depend on the threads. */
 #include "backend/cpu/stem.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #define GROUPS 16 /* partial gradients of the weights */
 
 bool sw_cpu_stem_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
-    return s->kh == 7 && s->kw == 7 && s->stride == 2 && s->pad == 3 && s->c == 3 && s->x_block == 1 &&
+    return !s->bf16 && s->kh == 7 && s->kw == 7 && s->stride == 2 && s->pad == 3 && s->c == 3 && s->x_block == 1 &&
            s->y_block == cpu->block && s->o % cpu->simd->wino_width == 0 && !s->sum;
-}
-
-static int thread_index(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
 }
 
 static sw_simd_stem stem_of(const sw_dnn_conv *s)
@@ -51,13 +38,9 @@ static void point_at(sw_simd_stem *a, float *work)
     a->out_stage = a->in_stage + 36 * (a->tiles_x * SW_STEM_LANES + SW_WINO_PAD);
 }
 
-sw_status sw_cpu_stem_forward(sw_cpu *cpu, const sw_dnn_conv *s, const void *x_, const float *w, const float *bias, void *y_,
+sw_status sw_cpu_stem_forward(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *w, const float *bias, float *y,
                               sw_error *err)
 {
-    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->bf16 ? SW_BF16 : SW_F32);
-    int64_t element = s->bf16 ? 2 : 4;
-    const char *x = x_;
-    char *y = y_;
     sw_simd_stem common = stem_of(s);
     size_t filters = filter_floats(&common), work = work_floats(cpu, &common);
     void *mem;
@@ -70,19 +53,16 @@ sw_status sw_cpu_stem_forward(sw_cpu *cpu, const sw_dnn_conv *s, const void *x_,
 #pragma omp parallel for schedule(dynamic, 4) num_threads(cpu->base.threads)
     for (int64_t i = 0; i < s->n * rows; i++) {
         sw_simd_stem a = common;
-        point_at(&a, common.u + filters + work * (size_t)thread_index());
-        simd->stem_forward(&a, x + i / rows * 3 * s->h * s->w * element, y + i / rows * s->o * s->oh * s->ow * element,
+        point_at(&a, common.u + filters + work * (size_t)sw_cpu_thread());
+        cpu->simd->stem_forward(&a, x + i / rows * 3 * s->h * s->w, y + i / rows * s->o * s->oh * s->ow,
                            (int)(i % rows));
     }
     return SW_OK;
 }
 
-sw_status sw_cpu_stem_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const void *x_, const void *dy_, float *dw,
+sw_status sw_cpu_stem_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const float *x, const float *dy, float *dw,
                                        sw_error *err)
 {
-    const sw_simd_typed *simd = sw_cpu_typed(cpu, s->bf16 ? SW_BF16 : SW_F32);
-    int64_t element = s->bf16 ? 2 : 4;
-    const char *x = x_, *dy = dy_;
     sw_simd_stem common = stem_of(s);
     size_t filters = filter_floats(&common), work = work_floats(cpu, &common);
     int64_t rows = (s->oh + 2) / 3, units = s->n * rows, groups = units < GROUPS ? units : GROUPS;
@@ -94,10 +74,10 @@ sw_status sw_cpu_stem_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const 
     for (int64_t g = 0; g < groups; g++) {
         sw_simd_stem a = common;
         a.u = sums + filters * (size_t)g;
-        point_at(&a, sums + filters * (size_t)groups + work * (size_t)thread_index());
+        point_at(&a, sums + filters * (size_t)groups + work * (size_t)sw_cpu_thread());
         for (int64_t i = units * g / groups; i < units * (g + 1) / groups; i++)
-            simd->stem_weights(&a, x + i / rows * 3 * s->h * s->w * element,
-                               dy + i / rows * s->o * s->oh * s->ow * element, (int)(i % rows), i > units * g / groups);
+            cpu->simd->stem_weights(&a, x + i / rows * 3 * s->h * s->w,
+                               dy + i / rows * s->o * s->oh * s->ow, (int)(i % rows), i > units * g / groups);
     }
     for (int64_t g = 1; g < groups; g++) sw_cpu_add_to(cpu, sums, sums + filters * (size_t)g, (int64_t)filters);
     common.u = sums;

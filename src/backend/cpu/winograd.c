@@ -4,14 +4,11 @@
  * do results. */
 #include "backend/cpu/winograd.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-#define FORWARD_STAGE_BYTES ((size_t)2048 << 10) /* of transformed input: many tiles to each pass over the filters */
-#define WEIGHTS_STAGE_BYTES ((size_t)2048 << 10) /* of both stages of a thread */
-#define WEIGHTS_SUMS_BYTES ((size_t)24 << 20)   /* of all partial gradients of the weights, about */
-#define TRANSFORM_TILES 8                       /* channels per unit of work where filters are transformed */
+#define FORWARD_STAGE_BYTES ((size_t)2 << 20) /* of transformed input: many tiles to each pass over the filters */
+#define WEIGHTS_STAGE_BYTES ((size_t)2 << 20) /* of both stages of a thread */
+#define WEIGHTS_SUMS_BYTES ((size_t)24 << 20) /* of all partial gradients of the weights, about */
+#define MOST_GROUPS 16                        /* partial gradients */
+#define TRANSFORM_CHANNELS 8                  /* per unit of work where filters are transformed */
 
 bool sw_cpu_wino_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
@@ -23,15 +20,6 @@ bool sw_cpu_wino_takes(const sw_cpu *cpu, const sw_dnn_conv *s)
 static const sw_simd_typed *typed(const sw_cpu *cpu, const sw_dnn_conv *s)
 {
     return sw_cpu_typed(cpu, s->bf16 ? SW_BF16 : SW_F32);
-}
-
-static int thread_index(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
 }
 
 static sw_simd_wino wino_of(const sw_dnn_conv *s, int64_t c, int64_t k)
@@ -57,15 +45,15 @@ static sw_status work_memory(sw_cpu *cpu, sw_simd_wino *a, size_t stage, size_t 
 }
 
 /* y = relu?(conv(x) + bias + y?) over all tiles, with the filters already in a->u. */
-static void run_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const sw_simd_wino *common, int64_t tiles, float *stages, size_t in_stage,
-                      size_t out_stage)
+static void run_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const sw_simd_wino *common, int64_t tiles,
+                      float *stages, size_t in_stage, size_t out_stage)
 {
     int64_t blocks = (tiles + common->tiles_most - 1) / common->tiles_most;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(cpu->base.threads)
     for (int64_t b = 0; b < blocks; b++) {
         sw_simd_wino a = *common;
         int64_t first = b * a.tiles_most, count = tiles - first < a.tiles_most ? tiles - first : a.tiles_most;
-        a.in_stage = stages + (size_t)thread_index() * (in_stage + out_stage);
+        a.in_stage = stages + (size_t)sw_cpu_thread() * (in_stage + out_stage);
         a.out_stage = a.in_stage + in_stage;
         simd->wino_forward(&a, first, count);
     }
@@ -76,15 +64,15 @@ static sw_status convolve(sw_cpu *cpu, const sw_dnn_conv *s, sw_simd_wino *a, co
     int64_t tiles = tiles_of(s, a), width = cpu->simd->wino_width;
     float *stages;
     size_t y_bytes = (size_t)(s->n * a->k * s->h * s->w) * (s->bf16 ? 2 : 4);
-    a->past_cache = !a->sum && y_bytes >= SW_CPU_PAST_CACHE;
+    a->past_cache = !a->sum && y_bytes >= cpu->past_cache;
     a->tiles_most = (int64_t)(FORWARD_STAGE_BYTES / (36 * sizeof(float) * (size_t)a->c)) / 6 * 6;
     if (a->tiles_most < 12) a->tiles_most = 12;
     size_t in_stage = 36 * (size_t)(a->tiles_most * a->c + SW_WINO_PAD);
     size_t out_stage = 36 * (size_t)(a->tiles_most * width + SW_WINO_PAD);
     SW_TRY(work_memory(cpu, a, in_stage + out_stage, (size_t)cpu->base.threads, &stages, err));
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
-    for (int64_t c = 0; c < a->c; c += TRANSFORM_TILES)
-        cpu->simd->wino_filters(a, w, back, c, c + TRANSFORM_TILES < a->c ? c + TRANSFORM_TILES : a->c);
+    for (int64_t c = 0; c < a->c; c += TRANSFORM_CHANNELS)
+        cpu->simd->wino_filters(a, w, back, c, c + TRANSFORM_CHANNELS < a->c ? c + TRANSFORM_CHANNELS : a->c);
     run_tiles(cpu, typed(cpu, s), a, tiles, stages, in_stage, out_stage);
     return SW_OK;
 }
@@ -111,13 +99,11 @@ sw_status sw_cpu_wino_backward_data(sw_cpu *cpu, const sw_dnn_conv *s, const voi
     return convolve(cpu, s, &a, w, true, err);
 }
 
-/* Partial gradients: few, since each is as large as all filters, and as many whatever the threads are where results may
- * not depend on them. */
-static int64_t weight_groups(const sw_cpu *cpu, const sw_simd_wino *a, int64_t tiles)
+/* Partial gradients: each is as large as all filters, so there are few of large ones. */
+static int64_t weight_groups(const sw_simd_wino *a, int64_t tiles)
 {
-    int64_t most = (int64_t)(WEIGHTS_SUMS_BYTES / (36 * sizeof(float) * (size_t)(a->c * a->k)));
-    int64_t groups = cpu->lane || most < cpu->base.threads ? most : most / cpu->base.threads * cpu->base.threads;
-    if (groups > 8 && groups > cpu->base.threads) groups = cpu->lane ? 8 : cpu->base.threads * ((8 + cpu->base.threads - 1) / cpu->base.threads);
+    int64_t groups = (int64_t)(WEIGHTS_SUMS_BYTES / (36 * sizeof(float) * (size_t)(a->c * a->k)));
+    if (groups > MOST_GROUPS) groups = MOST_GROUPS;
     if (groups < 2) groups = 2;
     return groups < tiles ? groups : tiles;
 }
@@ -131,7 +117,7 @@ static void weights_of_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const
         int64_t count = end - t < a->tiles_most ? end - t : a->tiles_most;
         simd->wino_input(a, x, a->c, t, count, a->in_stage, in_step);
         simd->wino_grad(a, dy, a->k, t, count, a->out_stage, grad_step);
-        cpu->simd->wino_weight_product(a, count, 0, 36, t > first);
+        cpu->simd->wino_weight_product(a, count, t > first);
     }
 }
 
@@ -140,7 +126,7 @@ sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const 
 {
     sw_simd_wino common = wino_of(s, s->c, s->o);
     const sw_simd_typed *simd = typed(cpu, s);
-    int64_t tiles = tiles_of(s, &common), groups = weight_groups(cpu, &common, tiles);
+    int64_t tiles = tiles_of(s, &common), groups = weight_groups(&common, tiles);
     common.tiles_most = (int64_t)(WEIGHTS_STAGE_BYTES / (36 * sizeof(float) * (size_t)(common.c + common.k)));
     if (common.tiles_most < 16) common.tiles_most = 16;
     size_t in_stage = 36 * (size_t)(common.tiles_most * common.c + SW_WINO_PAD);
@@ -154,14 +140,14 @@ sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const 
     for (int64_t g = 0; g < groups; g++) {
         sw_simd_wino a = common;
         a.u = sums + filters * (size_t)g;
-        a.in_stage = sums + filters * (size_t)groups + stages * (size_t)thread_index();
+        a.in_stage = sums + filters * (size_t)groups + stages * (size_t)sw_cpu_thread();
         a.out_stage = a.in_stage + in_stage;
         weights_of_tiles(cpu, simd, &a, x, dy, tiles * g / groups, tiles * (g + 1) / groups);
     }
     for (int64_t g = 1; g < groups; g++) sw_cpu_add_to(cpu, sums, sums + filters * (size_t)g, (int64_t)filters);
     common.u = sums;
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads)
-    for (int64_t c = 0; c < common.c; c += TRANSFORM_TILES)
-        cpu->simd->wino_filters_back(&common, dw, c, c + TRANSFORM_TILES < common.c ? c + TRANSFORM_TILES : common.c);
+    for (int64_t c = 0; c < common.c; c += TRANSFORM_CHANNELS)
+        cpu->simd->wino_filters_back(&common, dw, c, c + TRANSFORM_CHANNELS < common.c ? c + TRANSFORM_CHANNELS : common.c);
     return SW_OK;
 }

@@ -29,11 +29,13 @@ static reach reach_of(int64_t out, int stride, int pad, int64_t size, int64_t wi
 
 #define REAL float
 #define SUFFIX f32
+#include "backend/ref/ref_moments.inc"
 #include "backend/ref/ref_conv.inc"
 #undef REAL
 #undef SUFFIX
 #define REAL double
 #define SUFFIX f64
+#include "backend/ref/ref_moments.inc"
 #include "backend/ref/ref_conv.inc"
 #undef REAL
 #undef SUFFIX

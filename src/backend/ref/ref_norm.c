@@ -16,11 +16,13 @@ static planes planes_of(const sw_shape *s)
 
 #define REAL float
 #define SUFFIX f32
+#include "backend/ref/ref_moments.inc"
 #include "backend/ref/ref_norm.inc"
 #undef REAL
 #undef SUFFIX
 #define REAL double
 #define SUFFIX f64
+#include "backend/ref/ref_moments.inc"
 #include "backend/ref/ref_norm.inc"
 #undef REAL
 #undef SUFFIX
