@@ -92,7 +92,7 @@ SW_API sw_status sw_slide_read_patch(sw_slide *slide, int64_t level0_x, int64_t 
 /* Side in level-0 pixels of such a patch: patch_px * mpp_um / slide's mpp_um (a real number). */
 SW_API sw_status sw_slide_patch_side(const sw_slide *slide, int patch_px, double mpp_um, double *level0_px, sw_error *err)
     SW_MUST_CHECK;
-/* The whole slide in at most max_pixels pixels. *downsample (may be NULL): level-0 pixels per pixel of the picture.
+/* The whole slide in at most max_pixels pixels; where it is damaged it is white (SW_E_FORMAT: nothing can be read). *downsample (may be NULL): level-0 pixels per pixel of the picture.
  * *out is overwritten; empty on failure. */
 SW_API sw_status sw_slide_thumbnail(sw_slide *slide, int64_t max_pixels, sw_image *out, double *downsample, sw_error *err)
     SW_MUST_CHECK;

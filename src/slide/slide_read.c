@@ -73,15 +73,18 @@ static int64_t level0_of(const sw_slide_level *level, int64_t position)
     return llround((double)position * level->downsample);
 }
 
-/* Reads the window and resizes the box of `job` out of it; the job's box is in pixels of the level. */
-static sw_status reduce(sw_slide *slide, int index, sw_resize_job job, uint8_t *rgb, sw_error *err)
+/* Reads the window and resizes the box of `job` out of it; the job's box is in pixels of the level. `missing` NULL: damage is
+ * an error. */
+static sw_status reduce(sw_slide *slide, int index, sw_resize_job job, uint8_t *rgb, sw_slide_missing *missing, sw_error *err)
 {
     const sw_slide_level *level = &slide->info.level[index];
     window w = window_of(level, &job);
     int64_t width = w.x1 - w.x0, height = w.y1 - w.y0;
     SW_AUTOFREE uint8_t *pixels = sw_malloc(3 * (size_t)width * (size_t)height);
     if (!pixels) return sw_nomem(err);
-    SW_TRY(sw_slide_read(slide, index, level0_of(level, w.x0), level0_of(level, w.y0), width, height, pixels, err));
+    int64_t x = level0_of(level, w.x0), y = level0_of(level, w.y0);
+    SW_TRY(missing ? sw_slide_read_parts(slide, index, x, y, width, height, pixels, missing, err)
+                   : sw_slide_read(slide, index, x, y, width, height, pixels, err));
     move_into(&w, pixels, width, &job);
     return sw_resize_run_u8(&job, rgb, err);
 }
@@ -138,6 +141,12 @@ static sw_resize_job job_of(const area *a, int64_t row, int64_t rows, int64_t wi
 sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, double level0_width,
                              double level0_height, int64_t width, int64_t height, uint8_t *rgb, sw_error *err)
 {
+    return sw_slide_read_area_parts(slide, level0_x, level0_y, level0_width, level0_height, width, height, rgb, NULL, err);
+}
+
+sw_status sw_slide_read_area_parts(sw_slide *slide, double level0_x, double level0_y, double level0_width, double level0_height,
+                                   int64_t width, int64_t height, uint8_t *rgb, sw_slide_missing *missing, sw_error *err)
+{
     if (!(level0_width > 0) || !(level0_height > 0) || width < 1 || height < 1 || !isfinite(level0_x + level0_y) ||
         !isfinite(level0_width + level0_height)) {
         return sw_error_set(err, SW_E_INVALID, "%s: an area of %g x %g pixels cannot be read as %lld x %lld pixels",
@@ -150,7 +159,7 @@ sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, 
     int64_t rows = rows_at_once(&a);
     for (int64_t row = 0; row < height; row += rows) {
         int64_t n = height - row < rows ? height - row : rows;
-        SW_TRY(reduce(slide, index, job_of(&a, row, n, width), rgb + 3 * row * width, err));
+        SW_TRY(reduce(slide, index, job_of(&a, row, n, width), rgb + 3 * row * width, missing, err));
     }
     return SW_OK;
 }
@@ -289,7 +298,7 @@ static uint8_t *read_region(sw_slide *slide, const patch_kind *k, const window *
 }
 
 sw_status sw_slide_read_patches(sw_slide *slide, const int64_t *xy, int n, int patch_px, double mpp_um, uint8_t *rgb,
-                                sw_slide_patch_fn each, void *ctx, sw_error *err)
+                                sw_slide_patch_fn each, sw_slide_bad_fn bad, void *ctx, sw_error *err)
 {
     patch_kind k;
     SW_TRY(kind_of(slide, patch_px, mpp_um, &k, err));
@@ -298,9 +307,13 @@ sw_status sw_slide_read_patches(sw_slide *slide, const int64_t *xy, int n, int p
         count = group_of(slide, &k, xy + 2 * i, n - i, &region);
         SW_AUTOFREE uint8_t *pixels = count > 1 ? read_region(slide, &k, &region) : NULL;
         for (int j = i; j < i + count; j++) {
-            if (pixels) SW_TRY(cut_patch(slide, &k, xy + 2 * j, &region, pixels, rgb, err));
-            else SW_TRY(read_one(slide, &k, xy + 2 * j, rgb, err));
-            SW_TRY(each(ctx, j, rgb, err));
+            sw_error why = {0};
+            sw_status status = pixels ? cut_patch(slide, &k, xy + 2 * j, &region, pixels, rgb, &why)
+                                      : read_one(slide, &k, xy + 2 * j, rgb, &why);
+            why.code = status;
+            if (status == SW_OK) SW_TRY(each(ctx, j, rgb, err));
+            else if (status == SW_E_FORMAT && bad) SW_TRY(bad(ctx, j, &why, err));
+            else return sw_error_set(err, status, "%s", why.message);
         }
     }
     return SW_OK;
@@ -318,7 +331,11 @@ sw_status sw_slide_thumbnail(sw_slide *slide, int64_t max_pixels, sw_image *out,
     double factor = fmax(1, sqrt(w * h / (double)max_pixels));
     int64_t width = (int64_t)fmax(1, floor(w / factor)), height = (int64_t)fmax(1, floor(h / factor));
     SW_TRY(sw_image_new(width, height, 255, &image, err));
-    SW_TRY(sw_slide_read_area(slide, 0, 0, w, h, width, height, image.rgb, err));
+    sw_slide_missing missing = {0};
+    SW_TRY(sw_slide_read_area_parts(slide, 0, 0, w, h, width, height, image.rgb, &missing, err));
+    if (missing.n_missing > 0 && missing.n_missing == missing.n_asked) {
+        return sw_error_set(err, missing.first.code, "%s", missing.first.message);
+    }
     if (downsample) *downsample = w / (double)width;
     *out = image;
     memset(&image, 0, sizeof image);

@@ -8,6 +8,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/slide.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_list.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_openslide.c
+  ${CMAKE_SOURCE_DIR}/src/slide/slide_parts.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_picture.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_read.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth.c

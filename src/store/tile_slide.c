@@ -174,7 +174,7 @@ sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out
     const sw_grid *grid = &job->grid[chunk->scale];
     encoder e = {job, chunk, sw_now_ns()};
     SW_TRY(sw_slide_read_patches(job->slide, grid->xy + 2 * chunk->first, chunk->count, (int)side, grid->mpp_um, rgb,
-                                 encode_patch, &e, err));
+                                 encode_patch, NULL, &e, err));
     *out = SW_STEAL(chunk);
     return SW_OK;
 }

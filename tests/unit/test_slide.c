@@ -14,6 +14,7 @@
 #include "slide/slide_patches.h"
 #include "slidewise/slide.h"
 #include "slidewise/synth.h"
+#include "damage.h"
 #include "test.h"
 
 static char path_text[4][600];
@@ -209,7 +210,7 @@ static void check_together(const char *path, double slide_mpp_um, int patch_px, 
             xy[2 * i + 1] = begin[b][1] + i % 5 * step_px + (i > 20 ? 3 : 0);
         }
         together t = {.slide = slide, .xy = xy, .patch_px = patch_px, .mpp_um = share * info->mpp_um};
-        CHECK_OK(sw_slide_read_patches(slide, xy, N, patch_px, t.mpp_um, rgb, compare_with_alone, &t, &err));
+        CHECK_OK(sw_slide_read_patches(slide, xy, N, patch_px, t.mpp_um, rgb, compare_with_alone, NULL, &t, &err));
         CHECK_INT(t.seen, N);
         CHECK_INT(t.different, 0);
     }
@@ -267,7 +268,7 @@ TEST(a_bad_region_is_read_again_patch_by_patch)
     CHECK_OK(sw_slide_open(copy, NULL, &slide, &err));
     const int64_t xy[] = {1500, 2500, 1500, 2564, 10, 20, 1564, 2500}, column[] = {10, 2500, 10, 2564, 74, 2500};
     together t = {.slide = slide, .xy = xy, .patch_px = 64, .mpp_um = 0.499};
-    CHECK_INT(sw_slide_read_patches(slide, xy, 4, 64, 0.499, rgb, compare_with_alone, &t, &err), SW_E_FORMAT);
+    CHECK_INT(sw_slide_read_patches(slide, xy, 4, 64, 0.499, rgb, compare_with_alone, NULL, &t, &err), SW_E_FORMAT);
     snprintf(expected, sizeof expected, "%s: 64 x 64 pixels of level 0 at (10, 20) cannot be read: ", copy);
     CHECK(strncmp(err.message, expected, strlen(expected)) == 0);
     CHECK_INT(t.seen, 2);
@@ -281,15 +282,105 @@ TEST(a_bad_region_is_read_again_patch_by_patch)
     while (good < 12 && sw_slide_read(slide, 0, into[2 * good], into[2 * good + 1], 64, 64, rgb, &err) == SW_OK) good++;
     CHECK(good < 12);
     t = (together){.slide = slide, .xy = into, .patch_px = 64, .mpp_um = 0.499};
-    CHECK_INT(sw_slide_read_patches(slide, into, 12, 64, 0.499, rgb, compare_with_alone, &t, &err), SW_E_FORMAT);
+    CHECK_INT(sw_slide_read_patches(slide, into, 12, 64, 0.499, rgb, compare_with_alone, NULL, &t, &err), SW_E_FORMAT);
     CHECK_INT(t.seen, good);
     snprintf(expected, sizeof expected, "%s: 64 x 64 pixels of level 0 at (10, %lld) cannot be read: ", copy,
              (long long)into[2 * good + 1]);
     CHECK(strncmp(err.message, expected, strlen(expected)) == 0);
     t = (together){.slide = slide, .xy = column, .patch_px = 64, .mpp_um = 0.499};
-    CHECK_OK(sw_slide_read_patches(slide, column, 3, 64, 0.499, rgb, compare_with_alone, &t, &err));
+    CHECK_OK(sw_slide_read_patches(slide, column, 3, 64, 0.499, rgb, compare_with_alone, NULL, &t, &err));
     CHECK_INT(t.seen, 3);
     CHECK_INT(t.different, 0);
+}
+
+/* ---- a slide with one damaged tile */
+
+typedef struct leftover {
+    const int64_t *xy;
+    sw_slide *whole; /* the same slide without damage */
+    int good, bad, wrong;
+} leftover;
+
+static bool touches_tile(const int64_t *xy)
+{
+    return xy[0] + 64 > 256 && xy[0] < 512 && xy[1] + 64 > 256 && xy[1] < 512;
+}
+
+static sw_status good_patch(void *ctx, int index, const uint8_t *rgb, sw_error *err)
+{
+    leftover *l = ctx;
+    uint8_t want[3 * 64 * 64];
+    const int64_t *xy = l->xy + 2 * index;
+    SW_TRY(sw_slide_read_patch(l->whole, xy[0], xy[1], 64, 0.5, want, err));
+    l->wrong += touches_tile(xy) || memcmp(want, rgb, sizeof want) != 0;
+    l->good++;
+    return SW_OK;
+}
+
+static sw_status bad_patch(void *ctx, int index, const sw_error *why, sw_error *err)
+{
+    leftover *l = ctx;
+    char place[64];
+    (void)err;
+    snprintf(place, sizeof place, "64 x 64 pixels of level 0 at (%d, %d) cannot be read: ", (int)l->xy[2 * index], (int)l->xy[2 * index + 1]);
+    l->wrong += why->code != SW_E_FORMAT || !touches_tile(l->xy + 2 * index) || !strstr(why->message, place);
+    l->bad++;
+    return SW_OK;
+}
+
+TEST(what_is_left_of_a_slide_with_a_damaged_tile)
+{
+    enum { SIDE = 900, N = 14 * 14 };
+    sw_error err = {0};
+    sw_synth_options o = sw_synth_options_default();
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "hole"), *slides = sw_path_join(dir, "slides");
+    SW_AUTOFREE char *copy = sw_path_join(dir, "hole.tif");
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_slide_close) sw_slide *whole = NULL, *hole = NULL;
+    const char *operand = slides;
+    static uint8_t want[3 * SIDE * SIDE], got[3 * SIDE * SIDE];
+    uint8_t rgb[3 * 64 * 64];
+    int64_t xy[2 * N];
+    o.n_slides = 1;
+    o.size_px = SIDE;
+    CHECK_OK(sw_synth_write(dir, &o, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    CHECK_OK(damage_tile(list.entry[0].path, copy, 0, 5, &err));
+    CHECK_OK(sw_slide_open(list.entry[0].path, NULL, &whole, &err));
+    CHECK_OK(sw_slide_open(copy, NULL, &hole, &err));
+    for (int i = 0; i < N; i++) {
+        xy[2 * i] = i / 14 * 64;
+        xy[2 * i + 1] = i % 14 * 64;
+    }
+    leftover l = {.xy = xy, .whole = whole};
+    CHECK_OK(sw_slide_read_patches(hole, xy, N, 64, 0.5, rgb, good_patch, bad_patch, &l, &err));
+    CHECK(l.bad == 16 && l.good == N - 16 && l.wrong == 0);
+    /* regions: the tile is white, the rest is as it was */
+    sw_slide_missing missing = {0};
+    CHECK_OK(sw_slide_read(whole, 0, 0, 0, SIDE, SIDE, want, &err));
+    CHECK_INT(sw_slide_read(hole, 0, 0, 0, SIDE, SIDE, got, &err), SW_E_FORMAT);
+    CHECK_OK(sw_slide_read_parts(hole, 0, 0, 0, SIDE, SIDE, got, &missing, &err));
+    CHECK(missing.n_asked == SIDE * SIDE && missing.n_missing == 256 * 256 && missing.first.code == SW_E_FORMAT);
+    CHECK(strstr(missing.first.message, "256 x 256 pixels of level 0 at (256, 256) cannot be read: "));
+    int wrong = 0;
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        bool in = i % SIDE / 256 == 1 && i / SIDE / 256 == 1;
+        static const uint8_t white[3] = {255, 255, 255};
+        wrong += memcmp(got + 3 * i, in ? white : want + 3 * i, 3) != 0;
+    }
+    CHECK_INT(wrong, 0);
+    CHECK_OK(sw_slide_read_parts(hole, 0, 0, 0, 200, SIDE, got, &missing, &err));
+    CHECK(missing.n_missing == 256 * 256 && missing.n_asked == SIDE * SIDE + 200 * SIDE);
+    /* a thumbnail of a slide whose small levels are damaged: white; of nothing that can be read: the reason */
+    SW_CLEANUP(sw_image_free) sw_image thumb = {0};
+    CHECK_OK(damage_tile(copy, copy, 2, 0, &err));
+    sw_slide_close(&hole);
+    CHECK_OK(sw_slide_open(copy, NULL, &hole, &err));
+    CHECK_OK(sw_slide_thumbnail(hole, 300 * 300, &thumb, NULL, &err)); /* out of level 1 */
+    CHECK_INT(thumb.width, 300);
+    sw_image_free(&thumb);
+    CHECK_INT(sw_slide_thumbnail(hole, 225 * 225, &thumb, NULL, &err), SW_E_FORMAT);
+    CHECK(strstr(err.message, "pixels of level 2 at (0, 0) cannot be read: "));
 }
 
 TEST(resolution_comes_from_the_best_source)
