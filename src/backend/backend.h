@@ -69,6 +69,11 @@ typedef struct sw_matmul_attr {
 typedef struct sw_attend_one_attr {
     double scale; /* 1/sqrt(d) */
 } sw_attend_one_attr;
+/* Discrete-time survival: a bag whose event falls into bin y costs -log S(y-1) - log h(y), a censored one
+ * (1 - alpha) * -log S(y), where h = sigmoid(logits), S(k) = product of 1 - h up to k, and nothing below eps is logged. */
+typedef struct sw_survival_nll_attr {
+    double alpha, eps;
+} sw_survival_nll_attr;
 typedef struct sw_fill_attr {
     double value;
 } sw_fill_attr;

@@ -100,3 +100,39 @@ sw_status sw_infer_cross_entropy(SW_INFER_ARGS)
     dtype[0] = dtype[1] = x->dtype;
     return SW_OK;
 }
+
+static sw_status infer_survival(const char *op, const sw_tensor *const *in, sw_shape *shape, sw_dtype *dtype, sw_error *err)
+{
+    const sw_tensor *x = in[0], *target = in[1];
+    sw_op_text a, b;
+    SW_TRY(sw_op_need(op, "logits", x, 2, "[b, k]", err));
+    if (!target) return sw_error_set(err, SW_E_INVALID, "%s: targets are missing", op);
+    if (target->dtype != SW_I32 || target->shape.rank != 2 || target->shape.dim[0] != x->shape.dim[0] ||
+        target->shape.dim[1] != 2) {
+        return sw_error_set(err, SW_E_INVALID, "%s: targets %s %s do not fit logits %s: they must be i32 [%lld, 2]", op,
+                            sw_dtype_name(target->dtype), sw_op_shape(target, &a), sw_op_shape(x, &b),
+                            (long long)x->shape.dim[0]);
+    }
+    if (x->shape.dim[0] < 1 || x->shape.dim[1] < 1) {
+        return sw_error_set(err, SW_E_INVALID, "%s: logits %s are empty", op, sw_op_shape(x, &a));
+    }
+    shape[0] = (sw_shape){0};
+    shape[1] = x->shape;
+    dtype[0] = dtype[1] = x->dtype;
+    return SW_OK;
+}
+
+sw_status sw_infer_survival_nll(SW_INFER_ARGS)
+{
+    (void)attr_;
+    return infer_survival("survival_nll", in, shape, dtype, err);
+}
+
+sw_status sw_infer_cox(SW_INFER_ARGS)
+{
+    sw_op_text a;
+    (void)attr_;
+    SW_TRY(infer_survival("cox", in, shape, dtype, err));
+    if (in[0]->shape.dim[1] == 1) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "cox: logits %s: it takes one risk per bag, [b, 1]", sw_op_shape(in[0], &a));
+}

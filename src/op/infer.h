@@ -44,6 +44,8 @@ sw_status sw_infer_matmul(SW_INFER_ARGS);
 sw_status sw_infer_attend_one(SW_INFER_ARGS);
 sw_status sw_infer_softmax(SW_INFER_ARGS);
 sw_status sw_infer_cross_entropy(SW_INFER_ARGS);
+sw_status sw_infer_survival_nll(SW_INFER_ARGS);
+sw_status sw_infer_cox(SW_INFER_ARGS);
 sw_status sw_infer_relu(SW_INFER_ARGS);
 sw_status sw_infer_cast(SW_INFER_ARGS);
 sw_status sw_infer_gelu(SW_INFER_ARGS);

@@ -38,6 +38,8 @@ static const sw_op_def table[] = {
     ROW(MATMUL, sw_infer_matmul, sizeof(sw_matmul_attr), 0),
     ROW(ATTEND_ONE, sw_infer_attend_one, sizeof(sw_attend_one_attr), 0),
     ROW(CROSS_ENTROPY, sw_infer_cross_entropy, 0, 1u << 1),
+    ROW(SURVIVAL_NLL, sw_infer_survival_nll, sizeof(sw_survival_nll_attr), 1u << 1),
+    ROW(COX, sw_infer_cox, 0, 1u << 1),
     ROW(MEAN_ROWS, sw_infer_mean_rows, 0, 0),
     ROW(CONV_NORM, sw_infer_conv_norm, sizeof(sw_conv_norm_attr), 0),
     ROW(FILL, NULL, sizeof(sw_fill_attr), 0),

@@ -151,6 +151,17 @@ sw_var *sw_cross_entropy(sw_tape *t, sw_var *logits, sw_var *labels)
     return OP(t, SW_OP_CROSS_ENTROPY, NULL, logits, labels);
 }
 
+sw_var *sw_survival_nll(sw_tape *t, sw_var *logits, sw_var *targets, double alpha, double eps)
+{
+    const sw_survival_nll_attr attr = {alpha, eps};
+    return OP(t, SW_OP_SURVIVAL_NLL, &attr, logits, targets);
+}
+
+sw_var *sw_cox(sw_tape *t, sw_var *logits, sw_var *targets)
+{
+    return OP(t, SW_OP_COX, NULL, logits, targets);
+}
+
 sw_var *sw_mean_rows(sw_tape *t, sw_var *x)
 {
     return OP(t, SW_OP_MEAN_ROWS, NULL, x);

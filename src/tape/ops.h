@@ -38,6 +38,11 @@ sw_var *sw_concat(sw_tape *t, sw_var *a, sw_var *b);
 sw_var *sw_matmul(sw_tape *t, sw_var *a, sw_var *b, bool transpose_a, bool transpose_b);
 sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale);
 sw_var *sw_cross_entropy(sw_tape *t, sw_var *logits, sw_var *labels);
+/* targets i32 [b, 2]: (bin, 1 if censored). Spec of the loss: sw_survival_nll_attr. */
+sw_var *sw_survival_nll(sw_tape *t, sw_var *logits, sw_var *targets, double alpha, double eps);
+/* logits [b, 1], targets i32 [b, 2]: (rank of the time, 1 if an event) -> minus the partial log-likelihood (Breslow) of the
+ * bags of this call, per event; 0 without an event. */
+sw_var *sw_cox(sw_tape *t, sw_var *logits, sw_var *targets);
 sw_var *sw_mean_rows(sw_tape *t, sw_var *x);
 
 #endif

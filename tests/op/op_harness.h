@@ -145,6 +145,9 @@ static inline double *op_values(const op_case *c, int i)
     for (int64_t k = 0; k < count; k++) {
         values[k] = (float)(c->positive >> i & 1u ? sw_rng_range(&rng, 0.5, 1.5) : sw_rng_normal(&rng));
         if (c->op == SW_OP_CROSS_ENTROPY && i == 1) values[k] = (double)sw_rng_below(&rng, (uint64_t)c->in[0].dim[1]);
+        if (c->op == SW_OP_SURVIVAL_NLL && i == 1)
+            values[k] = (double)sw_rng_below(&rng, k % 2 == 0 ? (uint64_t)c->in[0].dim[1] : 2);
+        if (c->op == SW_OP_COX && i == 1) values[k] = (double)sw_rng_below(&rng, k % 2 == 0 ? 4 : 2); /* times tie */
     }
     op_round(c, values, count);
     return values;
@@ -168,7 +171,7 @@ static inline sw_dtype op_input_dtype(const op_case *c, int i, sw_dtype dtype)
 {
     bool param = (c->op == SW_OP_CONV2D && i == 1) || (c->op == SW_OP_BATCH_NORM && i >= 1 && i <= 4) ||
                  (c->op == SW_OP_CONV_NORM && i >= 1 && i <= 5);
-    if (c->op == SW_OP_CROSS_ENTROPY && i == 1) return SW_I32;
+    if ((c->op == SW_OP_CROSS_ENTROPY || c->op == SW_OP_SURVIVAL_NLL || c->op == SW_OP_COX) && i == 1) return SW_I32;
     return param && dtype == SW_BF16 ? SW_F32 : dtype;
 }
 

@@ -249,6 +249,60 @@ TEST(cross_entropy_by_hand)
     on_each(loss);
 }
 
+static void survival(sw_backend *be)
+{
+    /* The test vectors of the specification, each alone and their mean; an event in the first bin; alpha on a censored bag. */
+    const double logits[8] = {0.2, -0.3, 0.5, -1, 1, 0.1, -0.2, 0.3}, first[1] = {1.652493954}, second[1] = {2.655797243},
+                 both[1] = {0.5 * (1.652493954 + 2.655797243)}, soonest[1] = {0.598138869}, less[1] = {0.6 * 2.655797243};
+    const int32_t event[2] = {1, 0}, censored[2] = {2, 1}, two[4] = {1, 0, 2, 1}, begin[2] = {0, 0}, wrong[2] = {4, 0};
+    const sw_survival_nll_attr plain = {0.0, 1e-7}, alpha = {0.4, 1e-7};
+    sw_error err = {0};
+    sw_tensor in[2] = {tensor_of(be, SHAPE(1, 4), logits), {0}}, out[SW_OP_MAX_OUT] = {{0}};
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(1, 2), wrong, &in[1], &err));
+    const sw_tensor *args[SW_OP_MAX_IN] = {&in[0], &in[1]};
+    CHECK_INT(sw_op_forward(be, SW_OP_SURVIVAL_NLL, &plain, args, out, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "survival_nll: bin 4 of bag 0 is outside 0 to 3");
+    CHECK_OK(sw_tensor_upload(&in[1], event, &err));
+    expect(be, SW_OP_SURVIVAL_NLL, &plain, in, 2, first, 1, 1e-6);
+    in[0] = tensor_of(be, SHAPE(1, 4), logits);
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(1, 2), begin, &in[1], &err));
+    expect(be, SW_OP_SURVIVAL_NLL, &plain, in, 2, soonest, 1, 1e-6);
+    in[0] = tensor_of(be, SHAPE(1, 4), logits + 4);
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(1, 2), censored, &in[1], &err));
+    expect(be, SW_OP_SURVIVAL_NLL, &plain, in, 2, second, 1, 1e-6);
+    in[0] = tensor_of(be, SHAPE(1, 4), logits + 4);
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(1, 2), censored, &in[1], &err));
+    expect(be, SW_OP_SURVIVAL_NLL, &alpha, in, 2, less, 1, 1e-6);
+    in[0] = tensor_of(be, SHAPE(2, 4), logits);
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(2, 2), two, &in[1], &err));
+    expect(be, SW_OP_SURVIVAL_NLL, &plain, in, 2, both, 1, 1e-6);
+}
+
+TEST(survival_nll_by_hand)
+{
+    on_each(survival);
+}
+
+static void cox(sw_backend *be)
+{
+    /* risks ln 1, ln 2, ln 3 at the times 0, 1, 1, events at the first two: (ln 6/1 + ln 5/2) / 2. No event: 0. */
+    const double logits[3] = {0, 0.69314718056, 1.09861228867}, expected[1] = {0.5 * (1.79175946923 + 0.91629073187)},
+                 nothing[1] = {0};
+    const int32_t target[6] = {0, 1, 1, 1, 1, 0}, censored[6] = {0, 0, 1, 0, 2, 0};
+    sw_error err = {0};
+    sw_tensor in[2] = {tensor_of(be, SHAPE(3, 1), logits), {0}};
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(3, 2), target, &in[1], &err));
+    expect(be, SW_OP_COX, NULL, in, 2, expected, 1, 1e-6);
+    in[0] = tensor_of(be, SHAPE(3, 1), logits);
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(3, 2), censored, &in[1], &err));
+    expect(be, SW_OP_COX, NULL, in, 2, nothing, 1, 1e-6);
+}
+
+TEST(cox_by_hand)
+{
+    on_each(cox);
+}
+
 static void dropout(sw_backend *be)
 {
     enum { COUNT = 4001 };
