@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plain TIFF pictures through libtiff; pyramids are OpenSlide's business. */
+/* Plain TIFF pictures through libtiff, and where a pyramid's tiles lie; the rest of pyramids is OpenSlide's business. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/versions.h"
 #include "slide/image_codec.h"
+#include "slide/tiff_grid.h"
 
 const char *sw_libtiff_version(void)
 {
@@ -146,4 +147,109 @@ sw_status sw_tiff_read(const char *path, sw_image *out, sw_error *err)
     *out = image;
     memset(&image, 0, sizeof image);
     return SW_OK;
+}
+
+/* ---- grids of tiles */
+
+enum { MAX_TILE_PX = 4096 };
+
+static bool has_field(TIFF *tiff, ttag_t tag, unsigned wanted)
+{
+    uint16_t value = 0;
+    return TIFFGetFieldDefaulted(tiff, tag, &value) && value == wanted;
+}
+
+/* Whether the page's tiles are what sw_tiff_grid says; sizes into *grid. */
+static bool has_jpeg_tiles(TIFF *tiff, sw_tiff_grid *grid)
+{
+    uint32_t tile_width = 0, tile_height = 0;
+    uint16_t photometric = 0;
+    if (!TIFFIsTiled(tiff) || !has_field(tiff, TIFFTAG_COMPRESSION, COMPRESSION_JPEG) ||
+        !has_field(tiff, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) || !has_field(tiff, TIFFTAG_BITSPERSAMPLE, 8) ||
+        !has_field(tiff, TIFFTAG_SAMPLESPERPIXEL, 3) || !has_field(tiff, TIFFTAG_FILLORDER, FILLORDER_MSB2LSB)) {
+        return false;
+    }
+    if (!TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric) || !TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &tile_width) ||
+        !TIFFGetField(tiff, TIFFTAG_TILELENGTH, &tile_height)) {
+        return false;
+    }
+    if (photometric != PHOTOMETRIC_RGB && photometric != PHOTOMETRIC_YCBCR) return false;
+    if (tile_width < 1 || tile_height < 1 || tile_width > MAX_TILE_PX || tile_height > MAX_TILE_PX) return false;
+    grid->is_rgb = photometric == PHOTOMETRIC_RGB;
+    grid->tile_width = tile_width;
+    grid->tile_height = tile_height;
+    grid->columns = (grid->width + grid->tile_width - 1) / grid->tile_width;
+    grid->rows = (grid->height + grid->tile_height - 1) / grid->tile_height;
+    return TIFFNumberOfTiles(tiff) == (uint64_t)(grid->columns * grid->rows);
+}
+
+static sw_status copy_of(const void *from, size_t bytes, void *address_of_copy, sw_error *err)
+{
+    void *copy = sw_malloc(bytes);
+    if (!copy) return sw_nomem(err);
+    memcpy(copy, from, bytes);
+    memcpy(address_of_copy, &copy, sizeof copy);
+    return SW_OK;
+}
+
+/* Tiles of no bytes are holes, which formats fill each in their own way: not ours. */
+static sw_status read_places(TIFF *tiff, sw_tiff_grid *grid, sw_error *err)
+{
+    uint64_t *offset = NULL, *bytes = NULL;
+    uint32_t tables_bytes = 0;
+    void *tables = NULL;
+    size_t n = (size_t)(grid->columns * grid->rows);
+    if (!TIFFGetField(tiff, TIFFTAG_TILEOFFSETS, &offset) || !TIFFGetField(tiff, TIFFTAG_TILEBYTECOUNTS, &bytes) || !offset ||
+        !bytes) {
+        return SW_OK;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i] == 0) return SW_OK;
+    }
+    if (TIFFGetField(tiff, TIFFTAG_JPEGTABLES, &tables_bytes, &tables) && tables && tables_bytes > 0) {
+        SW_TRY(copy_of(tables, tables_bytes, &grid->tables, err));
+        grid->tables_bytes = tables_bytes;
+    }
+    SW_TRY(copy_of(bytes, n * sizeof *bytes, &grid->bytes, err));
+    return copy_of(offset, n * sizeof *offset, &grid->offset, err);
+}
+
+static sw_status read_page(TIFF *tiff, const sw_slide_level *level, int *pages, sw_tiff_grid *grid, sw_error *err)
+{
+    uint32_t width = 0, height = 0;
+    TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
+    TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
+    if (width != level->width || height != level->height || !TIFFIsTiled(tiff)) return SW_OK;
+    if (++*pages > 1) {
+        sw_tiff_grids_free(grid, 1);
+        return SW_OK;
+    }
+    sw_tiff_grid found = {.width = width, .height = height};
+    if (!has_jpeg_tiles(tiff, &found)) return SW_OK;
+    *grid = found;
+    return read_places(tiff, grid, err);
+}
+
+sw_status sw_tiff_grids_read(const char *path, const sw_slide_level *level, int n_levels, sw_tiff_grid *grid, sw_error *err)
+{
+    messages m = {{0}};
+    memset(grid, 0, (size_t)n_levels * sizeof *grid);
+    SW_CLEANUP(close_tiff) TIFF *tiff = open_tiff(path, &m);
+    SW_AUTOFREE int *pages = sw_calloc((size_t)n_levels, sizeof *pages);
+    if (!pages) return sw_nomem(err);
+    if (!tiff) return unreadable(path, &m, err);
+    do {
+        for (int i = 0; i < n_levels; i++) SW_TRY(read_page(tiff, &level[i], &pages[i], &grid[i], err));
+    } while (TIFFReadDirectory(tiff));
+    return SW_OK;
+}
+
+void sw_tiff_grids_free(sw_tiff_grid *grid, int n_levels)
+{
+    for (int i = 0; i < n_levels; i++) {
+        sw_free(grid[i].tables);
+        sw_free(grid[i].offset);
+        sw_free(grid[i].bytes);
+        grid[i] = (sw_tiff_grid){0};
+    }
 }

@@ -126,24 +126,32 @@ static bool has_end(const void *jpeg, size_t size)
     return size >= 2 && bytes[size - 2] == 0xFF && bytes[size - 1] == 0xD9;
 }
 
+static sw_status begin_stream(sw_jpeg_reader *r, const void *jpeg, size_t size, int64_t width, int64_t height, sw_error *err)
+{
+    if (!read_header(r, jpeg, size)) return sw_error_set(err, SW_E_FORMAT, "not a readable JPEG stream: %s", r->reason);
+    if (r->codec.image_width == width && r->codec.image_height == height) return SW_OK;
+    return sw_error_set(err, SW_E_FORMAT, "the JPEG stream holds %lld x %lld pixels where %lld x %lld are expected",
+                        (long long)r->codec.image_width, (long long)r->codec.image_height, (long long)width, (long long)height);
+}
+
+static sw_status need_pixels(sw_jpeg_reader *r, int64_t pixels, sw_error *err)
+{
+    size_t bytes = 3 * (size_t)pixels;
+    if (bytes <= r->bytes) return SW_OK;
+    sw_free(r->pixels);
+    r->bytes = 0;
+    r->pixels = sw_malloc(bytes);
+    if (!r->pixels) return sw_nomem(err);
+    r->bytes = bytes;
+    return SW_OK;
+}
+
 static sw_status read_part(sw_jpeg_reader *r, const void *jpeg, size_t size, const sw_jpeg_want *want,
                            sw_jpeg_part *part, sw_error *err)
 {
-    if (!read_header(r, jpeg, size)) return sw_error_set(err, SW_E_FORMAT, "not a readable JPEG stream: %s", r->reason);
-    if (r->codec.image_width != want->width || r->codec.image_height != want->height) {
-        return sw_error_set(err, SW_E_FORMAT, "the JPEG stream holds %lld x %lld pixels where %lld x %lld are expected",
-                            (long long)r->codec.image_width, (long long)r->codec.image_height, (long long)want->width,
-                            (long long)want->height);
-    }
+    SW_TRY(begin_stream(r, jpeg, size, want->width, want->height, err));
     if (!begin(r, want, part)) return sw_error_set(err, SW_E_FORMAT, "damaged JPEG stream: %s", r->reason);
-    size_t bytes = 3 * (size_t)part->width * (size_t)(part->height + 1);
-    if (bytes > r->bytes) {
-        sw_free(r->pixels);
-        r->bytes = 0;
-        r->pixels = sw_malloc(bytes);
-        if (!r->pixels) return sw_nomem(err);
-        r->bytes = bytes;
-    }
+    SW_TRY(need_pixels(r, part->width * (part->height + 1), err));
     part->pixels = r->pixels;
     bool whole = read_rows(r, part, !has_end(jpeg, size));
     if (!whole || r->damaged) return sw_error_set(err, SW_E_FORMAT, "damaged JPEG stream: %s", r->reason);
@@ -164,6 +172,67 @@ sw_status sw_jpeg_reader_read(sw_jpeg_reader *reader, const void *jpeg, size_t s
     reader->damaged = false;
     reader->reason[0] = '\0';
     sw_status status = read_part(reader, jpeg, size, want, out, err);
+    jpeg_abort_decompress(&reader->codec);
+    return status;
+}
+
+/* ---- tiles of a TIFF */
+
+static bool read_tables(sw_jpeg_reader *r, const sw_jpeg_tile *tile)
+{
+    if (!tile->tables) return true;
+    if (setjmp(r->out_of_codec)) return false;
+    jpeg_mem_src(&r->codec, tile->tables, (unsigned long)tile->tables_bytes);
+    return jpeg_read_header(&r->codec, FALSE) == JPEG_HEADER_TABLES_ONLY;
+}
+
+/* A box of pixels and where its first one goes. */
+typedef struct target {
+    int64_t x0, y0, x1, y1, row_px;
+    uint8_t *rgb;
+} target;
+
+static bool read_tile_rows(sw_jpeg_reader *r, const sw_jpeg_tile *tile, const target *to)
+{
+    struct jpeg_decompress_struct *c = &r->codec;
+    if (setjmp(r->out_of_codec)) return false;
+    c->jpeg_color_space = tile->is_rgb ? JCS_RGB : JCS_YCbCr;
+    c->out_color_space = JCS_EXT_RGB;
+    jpeg_start_decompress(c);
+    bool all = to->x0 == 0 && to->x1 == tile->width;
+    while (c->output_scanline < c->output_height) {
+        int64_t y = c->output_scanline;
+        bool wanted = y >= to->y0 && y < to->y1;
+        uint8_t *row = wanted ? to->rgb + 3 * (y - to->y0) * to->row_px : NULL;
+        JSAMPROW into = all && wanted ? row : r->pixels;
+        jpeg_read_scanlines(c, &into, 1);
+        if (wanted && !all) memcpy(row, r->pixels + 3 * to->x0, 3 * (size_t)(to->x1 - to->x0));
+    }
+    jpeg_finish_decompress(c);
+    return true;
+}
+
+static sw_status read_tile(sw_jpeg_reader *r, const sw_jpeg_tile *tile, const target *to, sw_error *err)
+{
+    SW_TRY(need_pixels(r, tile->width, err));
+    if (!read_tables(r, tile)) return sw_error_set(err, SW_E_FORMAT, "the tables of a JPEG tile are damaged: %s", r->reason);
+    SW_TRY(begin_stream(r, tile->jpeg, tile->bytes, tile->width, tile->height, err));
+    if (r->codec.num_components != 3) {
+        return sw_error_set(err, SW_E_FORMAT, "the JPEG stream has %d colours where 3 are expected", r->codec.num_components);
+    }
+    if (!read_tile_rows(r, tile, to) || r->damaged) {
+        return sw_error_set(err, SW_E_FORMAT, "damaged JPEG stream: %s", r->reason);
+    }
+    return SW_OK;
+}
+
+sw_status sw_jpeg_reader_tile(sw_jpeg_reader *reader, const sw_jpeg_tile *tile, int64_t x0, int64_t y0, int64_t x1, int64_t y1,
+                              uint8_t *rgb, int64_t row_px, sw_error *err)
+{
+    const target to = {x0, y0, x1, y1, row_px, rgb};
+    reader->damaged = false;
+    reader->reason[0] = '\0';
+    sw_status status = read_tile(reader, tile, &to, err);
     jpeg_abort_decompress(&reader->codec);
     return status;
 }

@@ -29,4 +29,19 @@ typedef struct sw_jpeg_part {
 sw_status sw_jpeg_reader_read(sw_jpeg_reader *reader, const void *jpeg, size_t size, const sw_jpeg_want *want,
                               sw_jpeg_part *out, sw_error *err) SW_MUST_CHECK;
 
+/* A tile of a TIFF: its stream leaves to the page what all tiles share. */
+typedef struct sw_jpeg_tile {
+    const void *tables; /* NULL: the stream is whole */
+    size_t tables_bytes;
+    const void *jpeg;
+    size_t bytes;
+    bool is_rgb;           /* the colours of the stream, whatever it says itself; else YCbCr */
+    int64_t width, height; /* of the stream: another size is SW_E_FORMAT */
+} sw_jpeg_tile;
+
+/* The pixels [x0, x1) x [y0, y1) of the tile, inside it, into `rgb`, whose rows are row_px pixels apart. All of the stream
+ * is read, so that damage is found wherever it lies. */
+sw_status sw_jpeg_reader_tile(sw_jpeg_reader *reader, const sw_jpeg_tile *tile, int64_t x0, int64_t y0, int64_t x1, int64_t y1,
+                              uint8_t *rgb, int64_t row_px, sw_error *err) SW_MUST_CHECK;
+
 #endif

@@ -145,10 +145,10 @@ static sw_status check_path(const char *path, sw_error *err)
     return SW_OK;
 }
 
-static sw_status open_first(const char *path, sw_slide *slide, sw_error *err)
+static sw_status open_first(const char *path, const sw_slide_options *options, sw_slide *slide, sw_error *err)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        SW_TRY(formats[i]->open(path, &slide->facts, &slide->state, err));
+        SW_TRY(formats[i]->open(path, options, &slide->facts, &slide->state, err));
         slide->ops = formats[i];
         if (slide->state) return SW_OK;
     }
@@ -160,7 +160,9 @@ static sw_status open_first(const char *path, sw_slide *slide, sw_error *err)
 
 sw_status sw_slide_open(const char *path, const sw_slide_options *options, sw_slide **out, sw_error *err)
 {
-    double given = options ? options->mpp_um : 0;
+    const sw_slide_options defaults = sw_slide_options_default();
+    if (!options) options = &defaults;
+    double given = options->mpp_um;
     if (!(given >= 0) || !isfinite(given)) {
         return sw_error_set(err, SW_E_INVALID, "%s: %g microns per pixel is not a resolution; give a positive number",
                             path, given);
@@ -171,7 +173,7 @@ sw_status sw_slide_open(const char *path, const sw_slide_options *options, sw_sl
     slide->path = sw_strdup(path);
     slide->slide_id = sw_path_stem(path);
     if (!slide->path || !slide->slide_id) return sw_nomem(err);
-    SW_TRY(open_first(path, slide, err));
+    SW_TRY(open_first(path, options, slide, err));
     derive(slide, given);
     *out = SW_STEAL(slide);
     return SW_OK;

@@ -23,10 +23,14 @@ typedef struct sw_slide_facts {
 typedef struct sw_slide_ops {
     const char *name;
     /* *state NULL with SW_OK: not a file of this format, ask the next one. */
-    sw_status (*open)(const char *path, sw_slide_facts *facts, void **state, sw_error *err) SW_MUST_CHECK;
+    sw_status (*open)(const char *path, const sw_slide_options *options, sw_slide_facts *facts, void **state, sw_error *err)
+        SW_MUST_CHECK;
     /* [height, width, 3]; white outside. Called from several threads. The message needs no file name and no region. */
     sw_status (*read)(void *state, int level, int64_t level0_x, int64_t level0_y, int64_t width, int64_t height,
                       uint8_t *rgb, sw_error *err) SW_MUST_CHECK;
+    /* The file's own JPEG stream of the square of `side` pixels, decoding to what read() gives; NULL: there is none. Owned by
+     * the caller (sw_image_bytes_free). May be NULL: the format has none. Called from several threads. */
+    uint8_t *(*jpeg)(void *state, int level, int64_t level0_x, int64_t level0_y, int64_t side, size_t *size);
     void (*close)(void *state);
 } sw_slide_ops;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slides that OpenSlide reads. */
+#include <math.h>
 #include <openslide/openslide.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include "base/mem.h"
 #include "base/versions.h"
 #include "slide/slide_internal.h"
+#include "slide/tile_reader.h"
 
 const char *sw_openslide_version(void)
 {
@@ -21,6 +23,13 @@ typedef struct state {
     char *path;
     pthread_rwlock_t lock; /* read: use the handle; write: replace it */
     openslide_t *handle;
+
+    /* The short way to tiles; opened when it is first asked for, since many slides are opened for their facts only. */
+    pthread_mutex_t tiles_lock; /* of the next two */
+    bool tiles_tried;           /* nothing to open, or opened */
+    sw_tile_reader *tiles;      /* NULL: there is none */
+    sw_slide_level *level;      /* [n_levels] */
+    int n_levels;
 } state;
 
 static sw_status damaged(const char *path, const char *reason, sw_error *err)
@@ -91,29 +100,80 @@ static void close_state(void *ctx)
     if (!s) return;
     if (s->handle) openslide_close(s->handle);
     pthread_rwlock_destroy(&s->lock);
+    pthread_mutex_destroy(&s->tiles_lock);
+    sw_tile_reader_close(s->tiles);
+    sw_free(s->level);
     sw_free(s->path);
     sw_free(s);
 }
 
-static sw_status open_state(const char *path, sw_slide_facts *facts, void **out, sw_error *err)
+static sw_status make_state(const char *path, openslide_t *handle, const sw_slide_options *options, const sw_slide_facts *facts,
+                            state **out, sw_error *err)
+{
+    SW_AUTOFREE state *s = sw_calloc(1, sizeof *s);
+    SW_AUTOFREE char *own_path = sw_strdup(path);
+    SW_AUTOFREE sw_slide_level *level = sw_calloc((size_t)facts->n_levels, sizeof *level);
+    if (!s || !own_path || !level) return sw_nomem(err);
+    memcpy(level, facts->level, (size_t)facts->n_levels * sizeof *level);
+    pthread_rwlock_init(&s->lock, NULL);
+    pthread_mutex_init(&s->tiles_lock, NULL);
+    s->path = SW_STEAL(own_path);
+    s->handle = handle;
+    s->tiles_tried = options->openslide_only || !facts->whole_tiles;
+    s->n_levels = facts->n_levels;
+    s->level = SW_STEAL(level);
+    *out = SW_STEAL(s);
+    return SW_OK;
+}
+
+static sw_status open_state(const char *path, const sw_slide_options *options, sw_slide_facts *facts, void **out, sw_error *err)
 {
     *out = NULL;
     openslide_t *handle = openslide_open(path);
     if (!handle) return not_known(path, err);
     const char *reason = openslide_get_error(handle);
+    state *s = NULL;
     sw_status status = reason ? damaged(path, reason, err) : read_facts(handle, path, facts, err);
-    state *s = status == SW_OK ? sw_calloc(1, sizeof *s) : NULL;
-    if (status == SW_OK && (!s || !(s->path = sw_strdup(path)))) status = sw_nomem(err);
-    if (status != SW_OK) {
-        sw_free(s);
-        openslide_close(handle);
-        return status;
-    }
-    pthread_rwlock_init(&s->lock, NULL);
-    s->handle = handle;
+    if (status == SW_OK) status = make_state(path, handle, options, facts, &s, err);
+    if (status != SW_OK) openslide_close(handle);
     *out = s;
-    return SW_OK;
+    return status;
 }
+
+/* ---- the short way */
+
+static sw_tile_reader *tiles_of(state *s)
+{
+    sw_error err = {0};
+    pthread_mutex_lock(&s->tiles_lock);
+    if (!s->tiles_tried) { /* without memory now: tried again with the next read */
+        s->tiles_tried = sw_tile_reader_open(s->path, s->level, s->n_levels, &s->tiles, &err) == SW_OK;
+    }
+    sw_tile_reader *tiles = s->tiles;
+    pthread_mutex_unlock(&s->tiles_lock);
+    return tiles;
+}
+
+/* A level-0 position in the level's own pixels, where it is a whole one: elsewhere OpenSlide interpolates between pixels. */
+static bool in_level(const state *s, int level, int64_t level0_x, int64_t level0_y, int64_t *x, int64_t *y)
+{
+    double downsample = s->level[level].downsample;
+    if (downsample != floor(downsample) || downsample < 1 || downsample > 1e6 || level0_x < 0 || level0_y < 0) return false;
+    int64_t factor = (int64_t)downsample;
+    *x = level0_x / factor;
+    *y = level0_y / factor;
+    return level0_x % factor == 0 && level0_y % factor == 0;
+}
+
+static uint8_t *tile_jpeg(void *ctx, int level, int64_t level0_x, int64_t level0_y, int64_t side, size_t *size)
+{
+    state *s = ctx;
+    int64_t x, y;
+    sw_tile_reader *tiles = tiles_of(s);
+    return tiles && in_level(s, level, level0_x, level0_y, &x, &y) ? sw_tile_reader_jpeg(tiles, level, x, y, side, size) : NULL;
+}
+
+/* ---- OpenSlide's */
 
 /* OpenSlide's pixels are multiplied by their alpha: over white, the missing part is 255 - alpha. */
 static void over_white(const uint32_t *argb, int64_t n, uint8_t *restrict rgb)
@@ -153,6 +213,12 @@ static sw_status read_pixels(void *ctx, int level, int64_t x, int64_t y, int64_t
 {
     state *s = ctx;
     size_t n = (size_t)width * (size_t)height;
+    int64_t level_x, level_y;
+    sw_tile_reader *tiles = tiles_of(s);
+    if (tiles && in_level(s, level, x, y, &level_x, &level_y) &&
+        sw_tile_reader_read(tiles, level, level_x, level_y, width, height, rgb)) {
+        return SW_OK;
+    }
     SW_AUTOFREE uint32_t *argb = sw_malloc(n * sizeof *argb);
     if (!argb) return sw_nomem(err);
     pthread_rwlock_rdlock(&s->lock);
@@ -164,4 +230,4 @@ static sw_status read_pixels(void *ctx, int level, int64_t x, int64_t y, int64_t
     return SW_OK;
 }
 
-const sw_slide_ops sw_slide_openslide = {"openslide", open_state, read_pixels, close_state};
+const sw_slide_ops sw_slide_openslide = {"openslide", open_state, read_pixels, tile_jpeg, close_state};

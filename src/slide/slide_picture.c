@@ -38,8 +38,9 @@ static sw_status tiff_facts(const char *path, sw_slide_facts *facts, sw_error *e
     return SW_OK;
 }
 
-static sw_status open_picture(const char *path, sw_slide_facts *facts, void **out, sw_error *err)
+static sw_status open_picture(const char *path, const sw_slide_options *options, sw_slide_facts *facts, void **out, sw_error *err)
 {
+    (void)options; /* about other formats */
     static const char *const names[] = {"", "jpeg", "png", "tiff"};
     sw_image_kind kind = SW_IMAGE_UNKNOWN;
     int64_t width = 0, height = 0;
@@ -88,4 +89,4 @@ static sw_status read_picture(void *ctx, int level, int64_t x, int64_t y, int64_
     return SW_OK;
 }
 
-const sw_slide_ops sw_slide_picture = {"picture", open_picture, read_picture, close_picture};
+const sw_slide_ops sw_slide_picture = {"picture", open_picture, read_picture, NULL, close_picture};

@@ -4,6 +4,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/image_png.c
   ${CMAKE_SOURCE_DIR}/src/slide/image_tiff.c
   ${CMAKE_SOURCE_DIR}/src/slide/jpeg_reader.c
+  ${CMAKE_SOURCE_DIR}/src/slide/jpeg_splice.c
   ${CMAKE_SOURCE_DIR}/src/slide/resize.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_list.c
@@ -11,6 +12,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/slide_parts.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_picture.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_read.c
+  ${CMAKE_SOURCE_DIR}/src/slide/tile_reader.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth_scene.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth_tissue.c

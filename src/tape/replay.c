@@ -50,15 +50,16 @@ static sw_status check_chunk(const features *f, int64_t i, sw_error *err)
                         sw_shape_text(own, a, sizeof a), (long long)i, sw_shape_text(first, b, sizeof b));
 }
 
-/* Adds the features of chunk i. */
-static sw_status keep(features *f, int64_t i, const sw_tensor *value, sw_error *err)
+/* Adds the features of chunk i. Room for all is made with the first, as no chunk is larger in general: growing would
+ * hold them twice for a moment. */
+static sw_status keep(features *f, int64_t i, int64_t chunks, const sw_tensor *value, sw_error *err)
 {
     f->shape[i] = value->shape;
     SW_TRY(check_chunk(f, i, err));
     f->width = value->shape.dim[1];
     f->dtype = value->dtype;
     size_t at = (size_t)f->rows * row_bytes(f), more = (size_t)value->shape.dim[0] * row_bytes(f);
-    SW_TRY(sw_grow(&f->host, &f->capacity, at + more, 1, err));
+    SW_TRY(sw_grow(&f->host, &f->capacity, i == 0 ? more * (size_t)chunks : at + more, 1, err));
     SW_TRY(sw_tensor_download(value, f->host + at, err));
     f->rows += value->shape.dim[0];
     return SW_OK;
@@ -73,7 +74,7 @@ static sw_status encode_all(sw_backend *be, const sw_replay *r, features *f, sw_
         SW_TRY(sw_tape_new(be, false, &tape, err));
         sw_var *v = r->encode(r->ctx, tape, i, false);
         SW_TRY(sw_tape_status(tape, err));
-        SW_TRY(keep(f, i, sw_var_value(v), err));
+        SW_TRY(keep(f, i, r->chunks, sw_var_value(v), err));
     }
     return SW_OK;
 }

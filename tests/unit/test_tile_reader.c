@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tiles read without OpenSlide: the same bits as with it, on sound and on damaged files. */
+#include <dirent.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "slide/jpeg_splice.h"
+#include "slide/slide_handle.h"
+#include "slide/tile_reader.h"
+#include "slidewise/synth.h"
+#include "test.h"
+
+static sw_error err;
+
+static void reader_close_ptr(sw_tile_reader **reader)
+{
+    sw_tile_reader_close(*reader);
+}
+
+/* A synthetic slide of 700 x 700 pixels; NULL: it cannot be made. */
+static const char *synthetic(void)
+{
+    static char path[700];
+    char folder[600];
+    sw_synth_options o = sw_synth_options_default();
+    if (path[0]) return path;
+    o.n_slides = 2;
+    o.size_px = 700;
+    if (sw_synth_write(sw_test_dir(), &o, &err) != SW_OK) return NULL;
+    snprintf(folder, sizeof folder, "%s/slides", sw_test_dir());
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && !path[0] && (e = readdir(dir));) {
+        if (strstr(e->d_name, ".tif")) snprintf(path, sizeof path, "%s/%.90s", folder, e->d_name);
+    }
+    if (dir) closedir(dir);
+    return path[0] ? path : NULL;
+}
+
+typedef struct region {
+    int level;
+    int64_t x, y, width, height; /* x and y of level 0 */
+} region;
+
+/* Regions of all levels, small and large, on whole pixels, over every edge. */
+static region any_region(const sw_slide_info *info, sw_rng *rng)
+{
+    region r = {.level = (int)sw_rng_below(rng, (uint64_t)info->n_levels)};
+    const sw_slide_level *level = &info->level[r.level];
+    int64_t factor = (int64_t)level->downsample, most = sw_rng_below(rng, 4) == 0 ? 1500 : 300;
+    r.width = 1 + (int64_t)sw_rng_below(rng, (uint64_t)most);
+    r.height = 1 + (int64_t)sw_rng_below(rng, (uint64_t)most);
+    r.x = factor * (int64_t)sw_rng_below(rng, (uint64_t)level->width + 20);
+    r.y = factor * (int64_t)sw_rng_below(rng, (uint64_t)level->height + 20);
+    return r;
+}
+
+/* 1: the same bits or both refused; 0: not. */
+static int same(sw_slide *fast, sw_slide *openslide, const region *r)
+{
+    size_t bytes = 3 * (size_t)(r->width * r->height);
+    sw_error why[2] = {{0}};
+    SW_AUTOFREE uint8_t *a = sw_malloc(bytes), *b = sw_malloc(bytes);
+    if (!a || !b) return 0;
+    sw_status first = sw_slide_read(fast, r->level, r->x, r->y, r->width, r->height, a, &why[0]);
+    sw_status second = sw_slide_read(openslide, r->level, r->x, r->y, r->width, r->height, b, &why[1]);
+    const sw_slide_level *level = &sw_slide_get_info(fast)->level[r->level];
+    bool outside = (double)r->x >= (double)level->width * level->downsample || (double)r->y >= (double)level->height * level->downsample;
+    if (outside && first == SW_OK && second == SW_E_FORMAT) return 1; /* OpenSlide also decodes what tiles hold beyond the edge */
+    if (first != second) return 0;
+    return first == SW_OK ? memcmp(a, b, bytes) == 0 : strcmp(why[0].message, why[1].message) == 0;
+}
+
+/* The first of `n` regions that differs, -1 if none does. *direct: how many were read without OpenSlide. */
+static int first_difference(const char *path, int n, uint32_t seed, int *direct)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *fast = NULL;
+    SW_CLEANUP(sw_slide_close) sw_slide *openslide = NULL;
+    SW_CLEANUP(reader_close_ptr) sw_tile_reader *reader = NULL;
+    sw_slide_options o = sw_slide_options_default();
+    sw_rng rng = sw_rng_stream(11, SW_RNG_TEST, seed, 0, 0);
+    o.openslide_only = true;
+    *direct = 0;
+    if (sw_slide_open(path, NULL, &fast, &err) != SW_OK) return sw_slide_open(path, &o, &openslide, &err) == SW_OK ? n : -1;
+    if (sw_slide_open(path, &o, &openslide, &err) != SW_OK) return n;
+    const sw_slide_info *info = sw_slide_get_info(fast);
+    if (sw_tile_reader_open(path, info->level, info->n_levels, &reader, &err) != SW_OK) return n;
+    for (int i = 0; i < n; i++) {
+        region r = any_region(info, &rng);
+        double factor = info->level[r.level].downsample;
+        SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)(r.width * r.height));
+        if (!rgb || !same(fast, openslide, &r)) return i;
+        if (reader && factor == floor(factor) &&
+            sw_tile_reader_read(reader, r.level, r.x / (int64_t)factor, r.y / (int64_t)factor, r.width, r.height, rgb)) {
+            (*direct)++;
+        }
+    }
+    return -1;
+}
+
+TEST(a_synthetic_slide_reads_as_with_openslide)
+{
+    int direct;
+    const char *path = synthetic();
+    CHECK(path);
+    CHECK_INT(first_difference(path, 200, 1, &direct), -1);
+    CHECK(direct >= 100);
+}
+
+TEST(real_slides_read_as_with_openslide)
+{
+    if (!sw_test_data()) SKIP("no shared/data beside the checkout");
+    static const struct {
+        const char *name;
+        int least; /* of 100 regions read without OpenSlide */
+    } slide[] = {{"slides/CMU-1-Small-Region.svs", 100},
+                 {"slides/TCGA-CR-7395-01A-01-TS1.svs", 0}, /* JPEG 2000 */
+                 {"slides/gastric-metaplasia-aperio-style.svs", 1},
+                 {"atlas-mini/slides/abdominal-mesothelioma.tif", 100},
+                 {"atlas-mini/slides/lung-squamous-cell-carcinoma_2.tif", 100}};
+    for (size_t i = 0; i < sizeof slide / sizeof *slide; i++) {
+        char path[700];
+        int direct, different;
+        snprintf(path, sizeof path, "%s/%s", sw_test_data(), slide[i].name);
+        different = first_difference(path, 100, (uint32_t)i, &direct);
+        if (different != -1) sw_test_fail(__FILE__, __LINE__, "%s: region %d differs", slide[i].name, different);
+        if (direct < slide[i].least) sw_test_fail(__FILE__, __LINE__, "%s: %d regions read directly", slide[i].name, direct);
+    }
+}
+
+/* Bits flipped anywhere: in directories, tables, streams. */
+TEST(a_damaged_slide_reads_as_with_openslide)
+{
+    const char *path = synthetic();
+    char damaged[600];
+    SW_CLEANUP(sw_buf_free) sw_buf file = {0};
+    sw_rng rng = sw_rng_stream(12, SW_RNG_TEST, 0, 0, 0);
+    CHECK(path);
+    CHECK_OK(sw_file_read(path, &file, &err));
+    snprintf(damaged, sizeof damaged, "%s/damaged.tif", sw_test_dir());
+    for (uint32_t i = 0; i < 150; i++) {
+        int direct;
+        size_t tail = file.size / 8, at = sw_rng_below(&rng, 3) ? sw_rng_below(&rng, file.size)
+                                                                : file.size - 1 - sw_rng_below(&rng, tail);
+        if (sw_rng_below(&rng, 6) == 0) at = sw_rng_below(&rng, 1200); /* the first directory and its tables */
+        char before = file.data[at];
+        file.data[at] = (char)(before ^ (1 << sw_rng_below(&rng, 8)));
+        CHECK_OK(sw_file_write(damaged, file.data, i % 10 == 9 ? at : file.size, &err));
+        int different = first_difference(damaged, 4, i, &direct);
+        if (different != -1) sw_test_fail(__FILE__, __LINE__, "byte %zu flipped (round %u): region %d differs", at, i, different);
+        file.data[at] = before;
+    }
+}
+
+/* Every tile that lies wholly on the slide, as a JPEG of its own, decodes to the slide's pixels. */
+static int tiles_of(const char *path, int level, int64_t side, int *tiles)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    sw_slide_options o = sw_slide_options_default();
+    o.openslide_only = true;
+    SW_CLEANUP(reader_close_ptr) sw_tile_reader *reader = NULL;
+    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)(side * side));
+    *tiles = 0;
+    if (!rgb || sw_slide_open(path, &o, &slide, &err) != SW_OK) return 0;
+    const sw_slide_info *info = sw_slide_get_info(slide);
+    if (sw_tile_reader_open(path, info->level, info->n_levels, &reader, &err) != SW_OK || !reader) return 0;
+    int64_t factor = (int64_t)info->level[level].downsample;
+    for (int64_t y = 0; y + side <= info->level[level].height; y += side) {
+        for (int64_t x = 0; x + side <= info->level[level].width && *tiles < 400; x += side, ++*tiles) {
+            size_t size = 0;
+            SW_AUTOFREE uint8_t *jpeg = sw_tile_reader_jpeg(reader, level, x, y, side, &size);
+            SW_CLEANUP(sw_image_free) sw_image image = {0};
+            if (!jpeg || sw_jpeg_decode(jpeg, size, SW_PIXEL_RGB, &image, &err) != SW_OK) return 0;
+            if (sw_slide_read(slide, level, x * factor, y * factor, side, side, rgb, &err) != SW_OK) return 0;
+            if (image.width != side || image.height != side || memcmp(image.rgb, rgb, 3 * (size_t)(side * side)) != 0) return 0;
+        }
+    }
+    size_t size = 0; /* not on the grid, over the edge, another side, another level */
+    return !sw_tile_reader_jpeg(reader, level, 1, 0, side, &size) && !sw_tile_reader_jpeg(reader, level, 0, side * 100000, side, &size) &&
+           !sw_tile_reader_jpeg(reader, level, 0, 0, side / 2, &size) && !sw_tile_reader_jpeg(reader, info->n_levels, 0, 0, side, &size);
+}
+
+TEST(a_tile_by_itself_is_the_slide)
+{
+    int tiles;
+    const char *path = synthetic();
+    CHECK(path);
+    CHECK(tiles_of(path, 0, 256, &tiles));
+    CHECK_INT(tiles, 4);
+    if (!sw_test_data()) return;
+    static const char *const name[] = {"slides/CMU-1-Small-Region.svs", "slides/gastric-metaplasia-aperio-style.svs",
+                                       "atlas-mini/slides/hodgkin.tif"};
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        char real[700];
+        snprintf(real, sizeof real, "%s/%s", sw_test_data(), name[i]);
+        int64_t side = i == 0 ? 240 : 256;
+        bool ok = tiles_of(real, 0, side, &tiles);
+        if (!ok || tiles < 9) sw_test_fail(__FILE__, __LINE__, "%s: %d tiles", name[i], tiles);
+    }
+}
+
+TEST(broken_streams_are_not_made_whole)
+{
+    static const uint8_t whole[] = {0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 'J', 'F',                         /* what the tile says of its colours */
+                                    0xFF, 0xC0, 0, 17, 8, 0, 16, 0, 32, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0, /* 32 x 16 */
+                                    0xFF, 0xDA, 0, 2, 1, 2, 3, 0xFF, 0xD9, 0};
+    static const uint8_t tables[] = {0xFF, 0xD8, 0xFF, 0xDB, 0, 3, 9, 0xFF, 0xD9};
+    static const uint8_t want[] = {0xFF, 0xD8, 0xFF, 0xEE, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, 0, 0xFF, 0xDB, 0, 3, 9,
+                                   0xFF, 0xC0, 0, 17, 8, 0, 16, 0, 32, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0,
+                                   0xFF, 0xDA, 0, 2, 1, 2, 3, 0xFF, 0xD9};
+    sw_jpeg_tile tile = {tables, sizeof tables, whole, sizeof whole, true, 32, 16};
+    size_t size = 0;
+    SW_AUTOFREE uint8_t *made = sw_jpeg_splice(&tile, &size);
+    CHECK(made);
+    CHECK_INT(size, sizeof want);
+    CHECK(memcmp(made, want, sizeof want) == 0);
+    for (size_t n = 0; n < sizeof whole - 1; n++) {
+        tile.bytes = n;
+        CHECK(sw_jpeg_splice(&tile, &size) == NULL);
+    }
+    tile.bytes = sizeof whole;
+    for (size_t n = 0; n < sizeof tables; n++) {
+        tile.tables_bytes = n;
+        CHECK(sw_jpeg_splice(&tile, &size) == NULL);
+    }
+    tile.tables_bytes = sizeof tables;
+    tile.width = 16;
+    CHECK(sw_jpeg_splice(&tile, &size) == NULL);
+}
