@@ -93,6 +93,11 @@ static void put_slide(sw_json_writer *w, const sw_store_slide *slide)
         sw_json_put_int(w, "quality", scale->quality);
         sw_json_put_number(w, "patch_level0_px", scale->patch_level0_px);
         sw_json_put_int(w, "n_patches", scale->n_patches);
+        for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
+            char name[40];
+            snprintf(name, sizeof name, "left_out_%s", sw_left_out_name((sw_left_out)kind));
+            if (scale->n_left_out[kind] > 0) sw_json_put_int(w, name, scale->n_left_out[kind]);
+        }
         sw_json_end_object(w);
     }
     sw_json_end_array(w);
@@ -134,6 +139,10 @@ static void print_slide(const sw_store_slide *slide, int width)
         const sw_store_scale *scale = &slide->scale[s];
         printf("%-*s  %17s  %8s  %6.4g  %4d px  %8lld\n", width, s ? "" : slide->slide_id, s ? "" : size, s ? "" : mpp, scale->mpp_um,
                scale->patch_px, (long long)scale->n_patches);
+        for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
+            if (scale->n_left_out[kind] == 0) continue;
+            printf("%-*s  left out: %lld %s\n", width, "", (long long)scale->n_left_out[kind], sw_left_out_name((sw_left_out)kind));
+        }
     }
 }
 

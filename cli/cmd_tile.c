@@ -18,6 +18,7 @@ static const cli_option options[] = {
     {"include", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken, with commas (default: all)"},
     {"exclude", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken out, with commas (default: none)"},
     CLI_TILE_OPTIONS,
+    {"retry-unreadable", 0, CLI_FLAG, NULL, "tile slides of the store again of which something could not be read"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
 
@@ -70,6 +71,7 @@ static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *er
     o.store = cli_text(args, "store", NULL);
     o.clam = cli_text(args, "clam", NULL);
     o.trident = cli_text(args, "trident", NULL);
+    o.retry_unreadable = cli_flag(args, "retry-unreadable");
     SW_TRY(cli_slide_list(args, 0, cli_operand_count(args), &list, err));
     if (cli_given(args, "coords")) SW_TRY(given_positions(args, &list, &o, err));
     return sw_tile(&o, &list, result, err);
@@ -85,9 +87,18 @@ static int run(const cli_args *args)
     sw_status status = tile(args, &result, &err);
     if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, store ? store : positions, store && status == SW_OK);
     if (status != SW_OK) return cli_fail(&err);
-    if (result.n_failed == 0 || cli_flag(args, "allow-failures")) return 0;
-    fprintf(stderr, "slidewise: %zu of %zu slides failed (see the table); with --allow-failures this exits with 0\n",
-            result.n_failed, result.count);
+    if ((result.n_failed == 0 && result.n_damaged == 0) || cli_flag(args, "allow-failures")) return 0;
+    if (result.n_failed > 0) {
+        fprintf(stderr, "slidewise: %zu of %zu slides failed (see the table); with --allow-failures this exits with 0\n",
+                result.n_failed, result.count);
+    }
+    if (result.n_damaged > 0) {
+        fprintf(stderr,
+                "slidewise: %zu of %zu slides are damaged: %lld patches were left out%s%s%s; copy the slides again and give "
+                "--retry-unreadable, or go on without these patches (--allow-failures exits with 0)\n",
+                result.n_damaged, result.count, (long long)result.n_left_out[SW_LEFT_UNREADABLE], store ? " (see " : "",
+                store ? store : "", store ? "/unreadable.csv)" : "");
+    }
     return 1;
 }
 
@@ -100,6 +111,11 @@ const cli_command cli_cmd_tile = {
             "to go on: slides that are in the store are not done again; other settings than the store's are refused.\n\n"
             "At the end a table lists every slide with its patches or the reason of its failure, also as STORE/slides.csv. The exit "
             "status is 1 when a slide failed, unless --allow-failures is given.\n\n"
+            "A patch that lies where a slide is damaged is read again, then left out, and the slide goes on: the table counts such patches, "
+            "STORE/unreadable.csv lists them, and the exit status is 1, too. They stay left out when the command is run again; "
+            "--retry-unreadable tries those slides anew.\n\n"
+            "--max-pen-fraction, --min-laplacian-variance, --max-black-fraction and --max-white-fraction leave out patches by their pixels "
+            "and are settings of the store. Without --store they make the slides be read all the same.\n\n"
             "The area filters of the tissue presets are made for large slides; for biopsies and small images take "
             "--preset bwh_biopsy, or --no-tissue.\n\n"
             "--coords takes the positions that CLAM or TRIDENT wrote: one .h5 for one slide, or the folder with the file of each. The side "

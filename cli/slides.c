@@ -44,6 +44,10 @@ static sw_status read_settings(const cli_args *args, sw_tile_settings *s, sw_err
     s->overlap_px = (int)cli_int(args, "overlap", s->overlap_px);
     s->quality = (int)cli_int(args, "quality", s->quality);
     s->whole_image = cli_flag(args, "no-tissue");
+    s->artefacts.max_pen_fraction = cli_real(args, "max-pen-fraction", s->artefacts.max_pen_fraction);
+    s->artefacts.min_laplacian_variance = cli_real(args, "min-laplacian-variance", s->artefacts.min_laplacian_variance);
+    s->artefacts.max_black_fraction = cli_real(args, "max-black-fraction", s->artefacts.max_black_fraction);
+    s->artefacts.max_white_fraction = cli_real(args, "max-white-fraction", s->artefacts.max_white_fraction);
     const char *preset = cli_text(args, "preset", NULL);
     return preset ? sw_tissue_options_preset(preset, &s->tissue, err) : SW_OK;
 }
@@ -69,6 +73,23 @@ static int width_of_ids(const sw_tile_result *r)
     return width < 60 ? (int)width : 60;
 }
 
+/* Columns of what was looked for, or found. */
+static bool is_shown(const sw_tile_result *r, int kind)
+{
+    return r->looked_for[kind] || r->n_left_out[kind] > 0;
+}
+
+static void print_left_out(const sw_tile_result *r)
+{
+    const char *before = "left out: ";
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
+        if (!is_shown(r, kind)) continue;
+        printf("%s%lld %s", before, (long long)r->n_left_out[kind], sw_left_out_name((sw_left_out)kind));
+        before = ", ";
+    }
+    if (before[0] == ',') printf(" patches\n");
+}
+
 void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
 {
     int width = width_of_ids(r);
@@ -78,16 +99,21 @@ void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
         snprintf(head, sizeof head, "%g um", r->mpp_um[i]);
         printf("  %9s", head);
     }
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
+        if (is_shown(r, kind)) printf("  %10s", sw_left_out_name((sw_left_out)kind));
     printf("  tissue  seconds\n");
     for (size_t i = 0; i < r->count; i++) {
         const sw_tile_row *row = &r->row[i];
         printf("%-*s  %-13s", width, row->slide_id, sw_tile_status_name(row->status));
         for (int s = 0; s < r->n_scales; s++) printf("  %9lld", (long long)row->n_patches[s]);
+        for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
+            if (is_shown(r, kind)) printf("  %10lld", (long long)row->n_left_out[kind]);
         printf("  %5.1f%%  %7.1f\n", 100.0 * row->tissue_fraction, row->seconds);
     }
     for (size_t i = 0; i < r->count; i++) {
         if (r->row[i].reason) printf("%s: %s\n", sw_tile_status_name(r->row[i].status), r->row[i].reason);
     }
+    print_left_out(r);
     printf("%zu slides: %zu done, %zu already done, %zu failed; %lld patches in %s", r->count, r->n_done, r->n_already,
            r->n_failed, (long long)r->n_patches, store);
     if (complete) printf("; the table is in %s/slides.csv", store);

@@ -25,6 +25,12 @@
     {"preset", 0, CLI_TEXT, "NAME|FILE",                                                                               \
      "tissue settings: default, bwh_biopsy, bwh_resection, tcga, tcga_nsclc or a CSV of CLAM"},                        \
     {"no-tissue", 0, CLI_FLAG, NULL, "take the whole image, for small regions and cores"},                             \
+    {"max-pen-fraction", 0, CLI_REAL, "X",                                                                             \
+     "leave out patches of which more than this share (0 to 1) has the colour of a marker (default: 1, none)"},        \
+    {"min-laplacian-variance", 0, CLI_REAL, "V",                                                                       \
+     "leave out patches whose Laplacian varies less (squared grey levels), as blurred ones do (default: 0, none)"},    \
+    {"max-black-fraction", 0, CLI_REAL, "X", "leave out patches with a larger black share (0 to 1; default: 1, none)"}, \
+    {"max-white-fraction", 0, CLI_REAL, "X", "leave out patches with a larger white share (0 to 1; default: 1, none)"}, \
     CLI_MPP_OPTIONS,                                                                                                   \
     {"masks", 0, CLI_FLAG, NULL, "also write masks, overlays and contours (GeoJSON) beside the patches"},              \
     {"allow-failures", 0, CLI_FLAG, NULL, "go on (and exit with 0) also when slides failed"},                          \

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "slidewise/artefact.h"
 #include "slidewise/error.h"
 #include "slidewise/log.h"
 
@@ -27,6 +28,7 @@ typedef struct sw_store_scale {
                                      all (0, 0) */
     double step_level0_px;        /* distance of neighbours, level-0 pixels */
     int64_t n_patches;
+    int64_t n_left_out[SW_LEFT_KINDS]; /* patches of the grid that are not here, by reason ([SW_LEFT_NOT]: 0) */
 } sw_store_scale;
 
 /* What is known of a slide. Texts are borrowed: from the store until it is closed; in sw_store_commit from the caller
@@ -41,6 +43,9 @@ typedef struct sw_store_slide {
     double tissue_fraction;      /* share of the slide's area that is tissue; 1 for whole images */
     double seconds;              /* that tiling took */
     const char *properties_json; /* the slide file's own properties, one JSON object */
+    const char *unreadable_json; /* patches that were left out as unreadable: a JSON array of objects with scale (index), level0_x,
+                                    level0_y and reason; NULL to sw_store_commit: none */
+    double unreadable_fraction;  /* share of the picture that is looked at for tissue which could not be read: no tissue there */
     int n_scales;
     sw_store_scale scale[SW_STORE_MAX_SCALES];
 } sw_store_slide;
@@ -144,11 +149,15 @@ SW_API void sw_store_writer_close(sw_store_writer **writer);
 SW_API int64_t sw_store_writer_count(const sw_store_writer *writer);
 /* What the store knows of a slide that is in it; NULL: not in it. Borrowed until the next commit. */
 SW_API const sw_store_slide *sw_store_writer_find(const sw_store_writer *writer, const char *slide_id);
+/* Its positions: xy is [n_patches of the scale, 2], the caller's. Not while a slide is being written (SW_E_INTERNAL). */
+SW_API sw_status sw_store_writer_coords(sw_store_writer *writer, const char *slide_id, int scale, int64_t *xy, sw_error *err) SW_MUST_CHECK;
 SW_API const sw_store_slide *sw_store_writer_get(const sw_store_writer *writer, int64_t index); /* in id order */
 
 /* One slide: begin, then all patches of scale 0 from index 0 up, of scale 1, …, then commit. Any failure drops the
  * whole slide; the writer can begin another. A full disk is SW_E_NOSPACE. */
 SW_API sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error *err) SW_MUST_CHECK;
+/* The same for a slide that the store holds: it is replaced when the new one is committed, and stays as it was otherwise. */
+SW_API sw_status sw_store_begin_again(sw_store_writer *writer, const char *slide_id, sw_error *err) SW_MUST_CHECK;
 SW_API sw_status sw_store_put(sw_store_writer *writer, int scale, int64_t index, const void *jpeg, size_t size,
                               sw_error *err) SW_MUST_CHECK;
 /* `slide`: everything about it (slide_id as begun, n_patches of each scale as put); xy[s]: [n_patches of s, 2]. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "slidewise/artefact.h"
 #include "slidewise/error.h"
 #include "slidewise/grid.h"
 #include "slidewise/log.h"
@@ -30,6 +31,7 @@ typedef struct sw_tile_settings {
                                  store; one scale, whose mpp_um is the name it goes by; no tissue; default false */
     sw_tissue_options tissue; /* default sw_tissue_options_default() */
     sw_mask_options mask;     /* a mask of the user's, instead of the segmentation or on top of it; default none */
+    sw_artefact_options artefacts; /* patches that are left out by what their pixels show; default none */
 } sw_tile_settings;
 SW_API sw_tile_settings sw_tile_settings_default(void);
 
@@ -65,6 +67,8 @@ typedef struct sw_tile_options {
     double slide_mpp_um;       /* resolution of slides that carry none; 0 (default): they fail */
     int threads;               /* 0 (default): all CPUs of this process */
     bool masks;                /* also write STORE/masks/ID.png, STORE/overlays/ID.jpg and STORE/contours/ID.geojson */
+    bool retry_unreadable;     /* slides of the store of which patches could not be read are tiled again, and replaced where that
+                                  works; default: they stay as they are */
     const sw_sink *sink;       /* may be NULL */
 } sw_tile_options;
 SW_API sw_tile_options sw_tile_options_default(void);
@@ -84,6 +88,8 @@ typedef struct sw_tile_row {
     sw_tile_status status;
     char *reason;                           /* NULL unless it failed */
     int64_t n_patches[SW_STORE_MAX_SCALES]; /* per scale */
+    int64_t n_left_out[SW_LEFT_KINDS];      /* patches of the grids that are not among them, by reason, all scales */
+    double unreadable_fraction;             /* of the picture that is looked at for tissue */
     double tissue_fraction;
     double seconds;                         /* that tiling took, in this or the earlier call */
 } sw_tile_row;
@@ -95,13 +101,20 @@ typedef struct sw_tile_result {
     double mpp_um[SW_STORE_MAX_SCALES];
     size_t n_done, n_already, n_failed; /* n_failed: every other status */
     int64_t n_patches;  /* of the slides asked for, all scales */
+    int64_t n_left_out[SW_LEFT_KINDS]; /* of them, by reason */
+    bool looked_for[SW_LEFT_KINDS];    /* the settings ask for it */
+    size_t n_damaged;   /* slides, done or already done, of which something could not be read */
     double seconds;
 } sw_tile_result;
 SW_API void sw_tile_result_free(sw_tile_result *result); /* clears it; fit for SW_CLEANUP */
 
 /* Tiles every slide of the list into the store; a slide that fails keeps its reason in its row and the others go on. Slides
  * that the store holds already are not done again. A store made with other settings is refused (SW_E_INVALID names which).
- * Also writes STORE/slides.csv: the rows, then the store's other slides. Returns SW_OK also when slides failed; an error
+ * A patch that lies where its slide is damaged is read again alone through a fresh handle, then left out, recorded in the store
+ * (sw_store_slide.unreadable_json) and counted, and the slide goes on; a scale without any patch left fails its slide. Without a
+ * store pixels are read only where settings.artefacts ask for it.
+ * Also writes STORE/slides.csv: the rows, then the store's other slides, and STORE/unreadable.csv where patches could not be
+ * read. Returns SW_OK also when slides failed; an error
  * means that the work as a whole could not go on (store, disk, memory), SW_E_CANCELLED that the sink asked to stop: slides
  * committed before stay. *result is overwritten; on an error it holds what was done until then. */
 SW_API sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result,

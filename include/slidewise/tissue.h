@@ -70,12 +70,14 @@ typedef struct sw_tissue {
     int threshold;             /* that was used (Otsu's or sthresh) */
     sw_contour *contour;       /* [n_contours]; 0: no tissue found, which is not an error here */
     int64_t n_contours;
+    double unreadable_fraction; /* share of the picture that could not be read (a damaged slide) and counts as no tissue */
+    char *unreadable_why;       /* the first reason; NULL: all was read */
     double fraction;           /* share of the slide's area inside the contours, holes taken out */
     uint8_t *mask;             /* [mask_height, mask_width] 255: tissue kept, 0: not */
     int64_t mask_width, mask_height;
 } sw_tissue;
 
-/* Segments a slide. `options` NULL: defaults. *out is overwritten; empty on failure. Free with sw_tissue_free. */
+/* Segments a slide. Where it is damaged there is no tissue; SW_E_FORMAT when nothing can be read. `options` NULL: defaults. *out is overwritten; empty on failure. Free with sw_tissue_free. */
 SW_API sw_status sw_tissue_segment(sw_slide *slide, const sw_tissue_options *options, sw_tissue *out, sw_error *err)
     SW_MUST_CHECK;
 /* The same on a picture of the slide: image pixel = scale_x x scale_y level-0 pixels (slide_id is copied). */

@@ -40,6 +40,18 @@ static void put_tissue(sw_json_writer *w, const sw_tissue_options *t)
     sw_json_end_object(w);
 }
 
+static void put_artefacts(sw_json_writer *w, const sw_artefact_options *a)
+{
+    if (!sw_artefact_options_any(a)) return;
+    sw_json_key(w, "artefacts");
+    sw_json_object(w);
+    sw_json_put_number(w, "max_black_fraction", a->max_black_fraction);
+    sw_json_put_number(w, "max_white_fraction", a->max_white_fraction);
+    sw_json_put_number(w, "max_pen_fraction", a->max_pen_fraction);
+    sw_json_put_number(w, "min_laplacian_variance", a->min_laplacian_variance);
+    sw_json_end_object(w);
+}
+
 static void put_tiling(sw_json_writer *w, const sw_tile_settings *s)
 {
     sw_json_key(w, "tiling");
@@ -55,6 +67,7 @@ static void put_tiling(sw_json_writer *w, const sw_tile_settings *s)
     if (s->given_positions) sw_json_put_bool(w, "given_positions", true);
     if (s->mask.mode != SW_MASK_NONE) sw_json_put_string(w, "mask", s->mask.path);
     put_tissue(w, &s->tissue);
+    put_artefacts(w, &s->artefacts);
     sw_json_end_object(w);
 }
 
@@ -118,6 +131,11 @@ static sw_status get_tiling(const sw_json *t, sw_tile_settings *out, sw_error *e
     const char *mask = sw_json_text(sw_json_get(t, "mask"), NULL); /* of any mode: it does not fit other slides */
     if (mask) s.mask.mode = SW_MASK_REPLACE;
     if (mask) snprintf(s.mask.path, sizeof s.mask.path, "%s", mask);
+    const sw_json *a = sw_json_get(t, "artefacts");
+    s.artefacts.max_black_fraction = sw_json_real(sw_json_get(a, "max_black_fraction"), s.artefacts.max_black_fraction);
+    s.artefacts.max_white_fraction = sw_json_real(sw_json_get(a, "max_white_fraction"), s.artefacts.max_white_fraction);
+    s.artefacts.max_pen_fraction = sw_json_real(sw_json_get(a, "max_pen_fraction"), s.artefacts.max_pen_fraction);
+    s.artefacts.min_laplacian_variance = sw_json_real(sw_json_get(a, "min_laplacian_variance"), s.artefacts.min_laplacian_variance);
     SW_TRY(get_tissue(sw_json_get(t, "tissue"), &s.tissue, err));
     *out = s;
     return SW_OK;

@@ -9,6 +9,7 @@
 #include "infer/checkpoint.h"
 #include "infer/infer.h"
 #include "slidewise/predict.h"
+#include "store/tile_fate.h"
 
 struct sw_predictor {
     char *path;
@@ -155,26 +156,49 @@ static sw_status fill(const sw_predictor *p, const char *slide_id, sw_grid *grid
     return SW_OK;
 }
 
-static sw_status predict(sw_predictor *p, sw_slide *slide, sw_slide_prediction *out, sw_error *err)
+static sw_status infer(sw_predictor *p, sw_slide *slide, const sw_grid *grid, sw_bag_result *bag, sw_error *err)
 {
-    const char *slide_id = sw_slide_get_info(slide)->slide_id;
-    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
     sw_patch_source *source = NULL;
-    sw_bag_result bag = {0};
     sw_meter meter;
-    SW_TRY(positions(p, slide, &grid, err));
-    SW_TRY(sw_patch_source_slide(slide, grid.xy, grid.n_patches, p->use.tiling.patch_px, grid.mpp_um, &source, err));
-    sw_meter_start(&meter, p->sink, slide_id, "patches", grid.n_patches);
+    SW_TRY(sw_patch_source_slide(slide, grid->xy, grid->n_patches, p->use.tiling.patch_px, grid->mpp_um, &source, err));
+    sw_meter_start(&meter, p->sink, sw_slide_get_info(slide)->slide_id, "patches", grid->n_patches);
     sw_infer_options o = {.chunk_patches = p->chunk_patches,
                           .crop_px = p->use.crop_px,
                           .channel_order = p->use.channel_order,
                           .ahead = 2,
                           .pool = p->pool,
                           .meter = &meter};
-    sw_status status = sw_infer_bag(p->model, source, &o, &bag, err);
-    if (status == SW_OK) status = fill(p, slide_id, &grid, &bag, out, err);
-    sw_bag_result_free(&bag);
+    sw_status status = sw_infer_bag(p->model, source, &o, bag, err);
+    if (status != SW_OK) sw_bag_result_free(bag);
     sw_patch_source_free(source);
+    return status;
+}
+
+/* Patches are left out as in tiling: by the limits of the training slides, unless positions are given, and where the slide is
+ * damaged, which is looked for when a patch could not be read. */
+static sw_status infer_readable(sw_predictor *p, sw_slide *slide, sw_grid *grid, sw_bag_result *bag, sw_error *err)
+{
+    sw_artefact_options limits = p->coords ? sw_artefact_options_default() : p->use.tiling.artefacts;
+    bool screened = sw_artefact_options_any(&limits);
+    int64_t laid = grid->n_patches;
+    sw_error why = {0};
+    if (screened) SW_TRY(sw_tile_screen(slide, &limits, grid, p->pool, p->sink, err));
+    sw_status status = infer(p, slide, grid, bag, &why);
+    if (status == SW_E_FORMAT && !screened) {
+        SW_TRY(sw_tile_screen(slide, &limits, grid, p->pool, p->sink, err));
+        if (grid->n_patches < laid) return infer(p, slide, grid, bag, err);
+    }
+    return status == SW_OK ? SW_OK : sw_error_set(err, status, "%s", why.message);
+}
+
+static sw_status predict(sw_predictor *p, sw_slide *slide, sw_slide_prediction *out, sw_error *err)
+{
+    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
+    sw_bag_result bag = {0};
+    SW_TRY(positions(p, slide, &grid, err));
+    SW_TRY(infer_readable(p, slide, &grid, &bag, err));
+    sw_status status = fill(p, sw_slide_get_info(slide)->slide_id, &grid, &bag, out, err);
+    sw_bag_result_free(&bag);
     return status;
 }
 

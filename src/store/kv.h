@@ -38,6 +38,8 @@ sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err) SW_MUST_CHECK;
 sw_status sw_kv_begin(sw_kv *kv, sw_error *err) SW_MUST_CHECK;
 /* Reserves `size` bytes for a new key; the caller fills *space before the next call. */
 sw_status sw_kv_put(sw_kv *kv, const void *key, size_t key_size, size_t size, void **space, sw_error *err) SW_MUST_CHECK;
+/* Takes a record away; a missing one is SW_E_FORMAT. */
+sw_status sw_kv_remove(sw_kv *kv, const void *key, size_t key_size, sw_error *err) SW_MUST_CHECK;
 sw_status sw_kv_commit(sw_kv *kv, sw_error *err) SW_MUST_CHECK;
 void sw_kv_abort(sw_kv *kv); /* nothing begun: nothing happens */
 

@@ -255,6 +255,9 @@ sw_status sw_live_read(sw_live *live, uint32_t number, int64_t index, uint8_t *r
     const int64_t *xy = s->xy + 2 * index;
     sw_status status = sw_slide_read_patch(s->slide, xy[0], xy[1], live->patch_px, s->read_mpp_um, rgb, err);
     unpin(live, s);
+    if (status == SW_E_FORMAT) {
+        return sw_error_set(err, status, "%s, or tile the slides into a store, where patches that cannot be read are left out", err->message);
+    }
     if (status == SW_OK) sw_pixel_cache_put(live->cache, key, rgb);
     return status;
 }

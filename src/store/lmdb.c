@@ -32,6 +32,7 @@ struct sw_kv {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
+    int64_t n_changes, put_bytes; /* writer: of this transaction */
     uint64_t done;        /* values that sw_kv_done was told of */
     uintptr_t low, high;  /* reader: all values so far lie between, so these pages are LMDB's map and nothing else */
     pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
@@ -385,6 +386,54 @@ sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err)
 
 /* ---- writing */
 
+/* Pages that one change of a tree can touch, with those of the list of free pages. */
+#define PAGES_PER_CHANGE 16
+#define PAGES_PER_TXN 64
+
+static int size_now(sw_kv *kv, int *fd, int64_t *file_bytes, int64_t *page_bytes, int64_t *needed)
+{
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat file;
+    int rc = mdb_env_info(kv->env, &info);
+    if (rc == 0) rc = mdb_env_stat(kv->env, &pages);
+    if (rc == 0) rc = mdb_env_get_fd(kv->env, fd);
+    if (rc == 0 && fstat(*fd, &file) != 0) rc = errno;
+    if (rc != 0) return rc;
+    *file_bytes = file.st_size;
+    *page_bytes = (int64_t)pages.ms_psize;
+    *needed = ((int64_t)info.me_last_pgno + 1) * *page_bytes;
+    return 0;
+}
+
+/* A page that is taken at the end of the file and given back in the same transaction is never written, so the file may end
+ * before the last page that LMDB counts, as a truncated one does (check_size). The file is made long enough before the commit, so that
+ * it never looks truncated, and cut to its length after it. */
+static int stretch(sw_kv *kv)
+{
+    int fd;
+    int64_t file_bytes, page_bytes, needed;
+    int rc = size_now(kv, &fd, &file_bytes, &page_bytes, &needed);
+    if (rc != 0) return rc;
+    int64_t most = needed + kv->put_bytes + (PAGES_PER_CHANGE * kv->n_changes + PAGES_PER_TXN) * page_bytes;
+    return file_bytes >= most || ftruncate(fd, (off_t)most) == 0 ? 0 : errno;
+}
+
+static int cut(sw_kv *kv)
+{
+    int fd;
+    int64_t file_bytes, page_bytes, needed;
+    int rc = size_now(kv, &fd, &file_bytes, &page_bytes, &needed);
+    if (rc != 0) return rc;
+    return file_bytes <= needed || ftruncate(fd, (off_t)needed) == 0 ? 0 : errno;
+}
+
+static void count_change(sw_kv *kv, size_t bytes)
+{
+    kv->n_changes++;
+    kv->put_bytes += (int64_t)bytes;
+}
+
 /* Room for a slide must be there before its transaction begins: the map cannot grow within one. */
 static int grow_map(sw_kv *kv)
 {
@@ -402,6 +451,7 @@ sw_status sw_kv_begin(sw_kv *kv, sw_error *err)
     if (kv->txn || !kv->writer) return sw_error_set(err, SW_E_INTERNAL, "store %s: a slide is being written already", kv->dir);
     int rc = grow_map(kv);
     if (rc == 0) rc = mdb_txn_begin(kv->env, NULL, 0, &kv->txn);
+    kv->n_changes = kv->put_bytes = 0;
     if (rc == 0) return SW_OK;
     kv->txn = NULL;
     return kv_error(kv->dir, rc, true, err);
@@ -415,14 +465,32 @@ sw_status sw_kv_put(sw_kv *kv, const void *key, size_t key_size, size_t size, vo
     if (rc == MDB_KEYEXIST) return sw_error_set(err, SW_E_INTERNAL, "store %s: a record would be written twice", kv->dir);
     if (rc != 0) return kv_error(kv->dir, rc, true, err);
     *space = v.mv_data;
+    count_change(kv, size);
     return SW_OK;
+}
+
+sw_status sw_kv_remove(sw_kv *kv, const void *key, size_t key_size, sw_error *err)
+{
+    MDB_val k = value_of(key, key_size);
+    if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was removed outside a slide", kv->dir);
+    int rc = mdb_del(kv->txn, kv->dbi, &k, NULL);
+    if (rc == MDB_NOTFOUND) {
+        return sw_error_set(err, SW_E_FORMAT, "store %s: a record that should be there is missing; restore the store from a copy or tile "
+                                              "into a new one", kv->dir);
+    }
+    count_change(kv, 0);
+    return rc == 0 ? SW_OK : kv_error(kv->dir, rc, true, err);
 }
 
 sw_status sw_kv_commit(sw_kv *kv, sw_error *err)
 {
     if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: there is no slide to commit", kv->dir);
-    int rc = mdb_txn_commit(kv->txn); /* frees the transaction whatever it answers */
+    int rc = stretch(kv);
+    if (rc != 0) mdb_txn_abort(kv->txn);
+    else rc = mdb_txn_commit(kv->txn); /* frees the transaction whatever it answers */
     kv->txn = NULL;
+    /* What is committed stays, also where the file cannot be cut: it is longer then than it need be, which is no harm. */
+    if (rc == 0) (void)cut(kv);
     return rc == 0 ? SW_OK : kv_error(kv->dir, rc, true, err);
 }
 

@@ -96,6 +96,16 @@ sw_status sw_record_get(sw_kv *kv, const sw_key *key, const char *what, const vo
     return SW_OK;
 }
 
+void sw_record_unpack(const void *bytes, size_t n, int64_t *out)
+{
+    const uint8_t *in = bytes;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t value = 0;
+        for (int b = 7; b >= 0; b--) value = value << 8 | in[8 * i + (size_t)b];
+        out[i] = (int64_t)value;
+    }
+}
+
 /* ---- settings */
 
 void sw_setting_list_free(sw_setting_list *list)
@@ -213,6 +223,7 @@ static void slide_free(sw_store_slide *slide)
     sw_free((char *)slide->path);
     sw_free((char *)slide->mpp_source);
     sw_free((char *)slide->properties_json);
+    sw_free((char *)slide->unreadable_json);
     *slide = (sw_store_slide){0};
 }
 
@@ -248,7 +259,8 @@ sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, 
     copy.path = sw_strdup(slide->path);
     copy.mpp_source = sw_strdup(slide->mpp_source);
     copy.properties_json = sw_strdup(slide->properties_json);
-    if (!copy.slide_id || !copy.path || !copy.mpp_source || !copy.properties_json) return sw_nomem(err);
+    copy.unreadable_json = sw_strdup(slide->unreadable_json ? slide->unreadable_json : "[]");
+    if (!copy.slide_id || !copy.path || !copy.mpp_source || !copy.properties_json || !copy.unreadable_json) return sw_nomem(err);
     SW_TRY(sw_grow(&list->item, &list->capacity, list->count + 1, sizeof *list->item, err));
     size_t at = position(list, slide->slide_id);
     memmove(list->item + at + 1, list->item + at, (list->count - at) * sizeof *list->item);
@@ -259,14 +271,15 @@ sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, 
     return SW_OK;
 }
 
-void sw_record_list_remove(sw_record_list *list, const char *slide_id)
+void sw_record_list_remove(sw_record_list *list, uint32_t number)
 {
-    int64_t at = sw_record_list_find(list, slide_id);
-    if (at < 0) return;
-    if (list->item[at].number + 1 == list->next_number) list->next_number--;
+    size_t at = 0;
+    while (at < list->count && list->item[at].number != number) at++;
+    if (at == list->count) return;
+    if (number + 1 == list->next_number) list->next_number--;
     slide_free(&list->item[at].slide);
     list->count--;
-    memmove(list->item + at, list->item + at + 1, (list->count - (size_t)at) * sizeof *list->item);
+    memmove(list->item + at, list->item + at + 1, (list->count - at) * sizeof *list->item);
 }
 
 static void put_scale(sw_json_writer *w, const sw_store_scale *scale)
@@ -280,6 +293,9 @@ static void put_scale(sw_json_writer *w, const sw_store_scale *scale)
     sw_json_put_number(w, "patch_level0_px", scale->patch_level0_px);
     sw_json_put_number(w, "step_level0_px", scale->step_level0_px);
     sw_json_put_int(w, "n_patches", scale->n_patches);
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
+        if (scale->n_left_out[kind] > 0) sw_json_put_int(w, sw_left_out_name((sw_left_out)kind), scale->n_left_out[kind]);
+    }
     sw_json_end_object(w);
 }
 
@@ -299,6 +315,8 @@ sw_status sw_record_put_slide(sw_kv *kv, uint32_t number, const sw_store_slide *
     sw_json_put_number(&w, "tissue_fraction", slide->tissue_fraction);
     sw_json_put_number(&w, "seconds", slide->seconds);
     sw_json_put_string(&w, "properties", slide->properties_json);
+    if (slide->unreadable_json) sw_json_put_string(&w, "unreadable", slide->unreadable_json);
+    if (slide->unreadable_fraction > 0) sw_json_put_number(&w, "unreadable_fraction", slide->unreadable_fraction);
     sw_json_key(&w, "scales");
     sw_json_array(&w);
     for (int i = 0; i < slide->n_scales; i++) put_scale(&w, &slide->scale[i]);
@@ -311,7 +329,7 @@ sw_status sw_record_put_slide(sw_kv *kv, uint32_t number, const sw_store_slide *
 
 static sw_store_scale scale_from(const sw_json *json)
 {
-    return (sw_store_scale){
+    sw_store_scale scale = {
         .mpp_um = sw_json_real(sw_json_get(json, "mpp_um"), 0),
         .magnification = sw_json_real(sw_json_get(json, "magnification"), 0),
         .patch_px = (int)sw_json_integer(sw_json_get(json, "patch_px"), 0),
@@ -321,6 +339,9 @@ static sw_store_scale scale_from(const sw_json *json)
         .step_level0_px = sw_json_real(sw_json_get(json, "step_level0_px"), 0),
         .n_patches = sw_json_integer(sw_json_get(json, "n_patches"), 0),
     };
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
+        scale.n_left_out[kind] = sw_json_integer(sw_json_get(json, sw_left_out_name((sw_left_out)kind)), 0);
+    return scale;
 }
 
 /* Texts are borrowed from `json`. False: not a slide record. */
@@ -338,6 +359,8 @@ static bool slide_from(const sw_json *json, sw_store_slide *out)
         .tissue_fraction = sw_json_real(sw_json_get(json, "tissue_fraction"), 0),
         .seconds = sw_json_real(sw_json_get(json, "seconds"), 0),
         .properties_json = sw_json_text(sw_json_get(json, "properties"), "{}"),
+        .unreadable_json = sw_json_text(sw_json_get(json, "unreadable"), "[]"),
+        .unreadable_fraction = sw_json_real(sw_json_get(json, "unreadable_fraction"), 0),
         .n_scales = (int)sw_json_count(scales),
     };
     if (!out->slide_id[0] || out->n_scales < 1 || out->n_scales > SW_STORE_MAX_SCALES) return false;

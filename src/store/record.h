@@ -35,6 +35,8 @@ sw_status sw_record_put(sw_kv *kv, const sw_key *key, const void *bytes, size_t 
 /* Gets a record and checks it; `what` ("patch 3 of slide a, scale 0") names it in messages. Missing is SW_E_FORMAT. */
 sw_status sw_record_get(sw_kv *kv, const sw_key *key, const char *what, const void **bytes, size_t *size, sw_error *err)
     SW_MUST_CHECK;
+/* The numbers of a record of positions: n little-endian integers of 8 bytes. */
+void sw_record_unpack(const void *bytes, size_t n, int64_t *out);
 /* Checks the checksum of a whole value; false: it does not fit. */
 bool sw_record_check(const void *key, size_t key_size, const void *value, size_t size);
 
@@ -62,10 +64,12 @@ typedef struct sw_record_list {
     uint32_t next_number;
 } sw_record_list;
 void sw_record_list_free(sw_record_list *list);
-int64_t sw_record_list_find(const sw_record_list *list, const char *slide_id); /* -1: absent */
+/* -1: absent. Of two of one id, while one replaces the other, the one that was added last. */
+int64_t sw_record_list_find(const sw_record_list *list, const char *slide_id);
 /* Copies the slide in. */
 sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, uint32_t number, sw_error *err) SW_MUST_CHECK;
-void sw_record_list_remove(sw_record_list *list, const char *slide_id);
+/* The number of an added slide that was not kept is given again. */
+void sw_record_list_remove(sw_record_list *list, uint32_t number);
 sw_status sw_record_list_load(sw_kv *kv, sw_record_list *out, sw_error *err) SW_MUST_CHECK;
 sw_status sw_record_put_slide(sw_kv *kv, uint32_t number, const sw_store_slide *slide, sw_error *err) SW_MUST_CHECK;
 

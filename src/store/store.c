@@ -139,15 +139,6 @@ static sw_status no_scale(const sw_store *store, int64_t slide, int scale, sw_er
                         sw_store_path(store), (long long)slide, scale, (long long)sw_store_slide_count(store));
 }
 
-static void decode_coords(const uint8_t *bytes, int64_t n, int64_t *xy)
-{
-    for (int64_t i = 0; i < 2 * n; i++) {
-        uint64_t value = 0;
-        for (int b = 7; b >= 0; b--) value = value << 8 | bytes[8 * i + b];
-        xy[i] = (int64_t)value;
-    }
-}
-
 sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64_t *xy, sw_error *err)
 {
     const sw_store_scale *s = sw_store_scale_get(store, slide, scale);
@@ -166,7 +157,7 @@ sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64
         return sw_error_set(err, SW_E_FORMAT, "store %s: %s are %zu bytes for %lld patches; tile into a new store",
                             sw_store_path(store), what, size, (long long)s->n_patches);
     }
-    decode_coords(bytes, s->n_patches, xy);
+    sw_record_unpack(bytes, size / 8, xy);
     return SW_OK;
 }
 

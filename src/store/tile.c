@@ -76,6 +76,11 @@ static const sw_store_slide *in_store(const tiling *t, const char *slide_id)
 static void fill_row(sw_tile_row *row, const sw_store_slide *slide)
 {
     for (int i = 0; i < slide->n_scales; i++) row->n_patches[i] = slide->scale[i].n_patches;
+    memset(row->n_left_out, 0, sizeof row->n_left_out);
+    for (int i = 0; i < slide->n_scales; i++) {
+        for (int kind = 0; kind < SW_LEFT_KINDS; kind++) row->n_left_out[kind] += slide->scale[i].n_left_out[kind];
+    }
+    row->unreadable_fraction = slide->unreadable_fraction;
     row->tissue_fraction = slide->tissue_fraction;
     row->seconds = slide->seconds;
 }
@@ -84,8 +89,17 @@ static sw_status fail_row(sw_tile_row *row, sw_tile_status status, const char *r
 {
     row->status = status;
     memset(row->n_patches, 0, sizeof row->n_patches);
+    memset(row->n_left_out, 0, sizeof row->n_left_out);
+    row->unreadable_fraction = 0;
     row->reason = sw_strdup(reason);
     return row->reason ? SW_OK : sw_nomem(err);
+}
+
+/* Whether a slide that is in the store is tiled again. */
+static bool is_retried(const tiling *t, const sw_tile_row *row)
+{
+    return t->run.options->retry_unreadable && row->status == SW_TILE_ALREADY &&
+           (row->n_left_out[SW_LEFT_UNREADABLE] > 0 || row->unreadable_fraction > 0);
 }
 
 /* A slide that is in the store must be the file it was made from, where that is known. */
@@ -95,12 +109,21 @@ static sw_status known_row(const tiling *t, sw_tile_row *row, const sw_store_sli
     sw_error why;
     row->status = SW_TILE_ALREADY;
     fill_row(row, known);
+    if (is_retried(t, row)) return SW_OK; /* from another copy, perhaps */
     if (sw_file_size(row->path, &bytes, &why) != SW_OK || bytes == known->source_bytes || known->source_bytes == 0) return SW_OK;
     sw_error_set(&why, SW_E_INVALID,
                  "slide %s: the store holds one made from a file of %lld bytes (%s), this file has %lld; rename the file, or tile "
                  "into another store than %s",
                  row->slide_id, (long long)known->source_bytes, known->path, (long long)bytes, t->run.options->store);
     return fail_row(row, SW_TILE_FAILED, why.message, err);
+}
+
+static void look_for(const sw_artefact_options *a, bool *looked_for)
+{
+    looked_for[SW_LEFT_BLACK] = a->max_black_fraction < 1;
+    looked_for[SW_LEFT_WHITE] = a->max_white_fraction < 1;
+    looked_for[SW_LEFT_PEN] = a->max_pen_fraction < 1;
+    looked_for[SW_LEFT_BLURRED] = a->min_laplacian_variance > 0;
 }
 
 static sw_status make_rows(tiling *t, sw_error *err)
@@ -112,6 +135,7 @@ static sw_status make_rows(tiling *t, sw_error *err)
     if (!r->row || !t->todo) return sw_nomem(err);
     r->n_scales = t->run.options->settings.n_scales;
     memcpy(r->mpp_um, t->run.options->settings.mpp_um, sizeof r->mpp_um);
+    look_for(&t->run.options->settings.artefacts, r->looked_for);
     for (size_t i = 0; i < n; i++) {
         sw_tile_row *row = &r->row[r->count++];
         row->slide_id = sw_strdup(t->slides->entry[i].slide_id);
@@ -120,7 +144,8 @@ static sw_status make_rows(tiling *t, sw_error *err)
         const sw_store_slide *known = in_store(t, row->slide_id);
         if (known) SW_TRY(known_row(t, row, known, err));
         /* The positions of a slide that is in the store are made again to be written for other tools. */
-        if (!known || (row->status == SW_TILE_ALREADY && sw_tile_exports(t->run.options))) t->todo[t->n_todo++] = i;
+        bool again = row->status == SW_TILE_ALREADY && (sw_tile_exports(t->run.options) || is_retried(t, row));
+        if (!known || again) t->todo[t->n_todo++] = i;
     }
     return SW_OK;
 }
@@ -165,7 +190,8 @@ static sw_status produce_job(void *ctx, int64_t index, void **item, sw_error *er
     tiling *t = ctx;
     sw_tile_job *job = NULL;
     const sw_tile_row *row = &t->result->row[t->todo[index]];
-    SW_TRY(sw_tile_job_new(&t->run, &t->slides->entry[t->todo[index]], !t->writer || row->status == SW_TILE_ALREADY, &job, err));
+    bool in_store = row->status == SW_TILE_ALREADY && !is_retried(t, row);
+    SW_TRY(sw_tile_job_new(&t->run, &t->slides->entry[t->todo[index]], !t->writer || in_store, in_store, &job, err));
     *item = job;
     return SW_OK;
 }
@@ -185,9 +211,12 @@ static void job_free_ptr(sw_tile_job **job)
 /* A slide whose positions only were made. */
 static void fill_positions(sw_tile_row *row, const sw_tile_job *job)
 {
-    if (row->status == SW_TILE_ALREADY) return;
     row->status = SW_TILE_DONE;
-    for (int i = 0; i < job->run->options->settings.n_scales; i++) row->n_patches[i] = job->grid[i].n_patches;
+    for (int i = 0; i < job->run->options->settings.n_scales; i++) {
+        row->n_patches[i] = job->grid[i].n_patches;
+        for (int kind = 0; kind < SW_LEFT_KINDS; kind++) row->n_left_out[kind] += job->fates.n_left_out[i][kind];
+    }
+    row->unreadable_fraction = job->tissue.unreadable_fraction;
     row->tissue_fraction = sw_tile_job_tissue(job);
     row->seconds = (double)job->spent_ns * 1e-9;
 }
@@ -202,10 +231,17 @@ static sw_status finish(tiling *t, sw_tile_job *job, sw_tile_row *row, sw_error 
         sw_status status = sw_tile_job_write(job, t->writer, wrote, t, &fatal, &job->error);
         if (job->chunk) t->wrote_ns += sw_now_ns() - start;
         job->error.code = status;
-        if (status != SW_OK) job->status = sw_tile_status_of(status);
+        if (status == SW_OK) job->status = SW_TILE_DONE;
+        else if (job->status == SW_TILE_DONE) job->status = sw_tile_status_of(status); /* the store's */
+    } else if (job->status == SW_TILE_DONE && job->in_store) {
+        sw_status status = sw_tile_job_export_stored(job, t->writer, &job->error);
+        job->error.code = status;
+        if (status != SW_OK) job->status = SW_TILE_FAILED;
     }
     t->slides_done++;
-    if (job->status == SW_TILE_DONE && job->positions_only) {
+    if (job->status == SW_TILE_DONE && job->in_store) {
+        row->status = SW_TILE_ALREADY;
+    } else if (job->status == SW_TILE_DONE && job->positions_only) {
         fill_positions(row, job);
     } else if (job->status == SW_TILE_DONE) {
         row->status = SW_TILE_DONE;
@@ -256,6 +292,8 @@ static void count_rows(sw_tile_result *r)
         if (row->status == SW_TILE_DONE) r->n_done++;
         else if (row->status == SW_TILE_ALREADY) r->n_already++;
         else r->n_failed++;
+        r->n_damaged += row->n_left_out[SW_LEFT_UNREADABLE] > 0 || row->unreadable_fraction > 0;
+        for (int kind = 0; kind < SW_LEFT_KINDS; kind++) r->n_left_out[kind] += row->n_left_out[kind];
         for (int s = 0; s < r->n_scales; s++) r->n_patches += row->n_patches[s];
     }
 }
@@ -274,6 +312,8 @@ static void put_row(sw_buf *csv, const sw_tile_row *row, int n_scales)
     sw_csv_put(csv, row->slide_id, false);
     sw_csv_put(csv, sw_tile_status_name(row->status), false);
     for (int i = 0; i < n_scales; i++) put_field(csv, "%.0f", (double)row->n_patches[i]);
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++) put_field(csv, "%.0f", (double)row->n_left_out[kind]);
+    put_field(csv, "%.4f", row->unreadable_fraction);
     put_field(csv, "%.4f", row->tissue_fraction);
     put_field(csv, "%.2f", row->seconds);
     sw_csv_put(csv, row->path, false);
@@ -294,7 +334,8 @@ static sw_status write_csv(const tiling *t, sw_error *err)
     if (!path) return sw_nomem(err);
     sw_buf_puts(&csv, "slide_id,status");
     for (int i = 0; i < r->n_scales; i++) sw_buf_printf(&csv, ",patches_%gum", r->mpp_um[i]);
-    sw_buf_puts(&csv, ",tissue_fraction,seconds,path,reason\n");
+    for (int kind = 1; kind < SW_LEFT_KINDS; kind++) sw_buf_printf(&csv, ",left_out_%s", sw_left_out_name((sw_left_out)kind));
+    sw_buf_puts(&csv, ",unreadable_fraction,tissue_fraction,seconds,path,reason\n");
     for (size_t i = 0; i < r->count; i++) put_row(&csv, &r->row[i], r->n_scales);
     for (int64_t i = 0; i < sw_store_writer_count(t->writer); i++) {
         const sw_store_slide *slide = sw_store_writer_get(t->writer, i);
@@ -304,7 +345,8 @@ static sw_status write_csv(const tiling *t, sw_error *err)
         put_row(&csv, &row, r->n_scales);
     }
     SW_TRY(sw_buf_status(&csv, err));
-    return sw_file_write(path, csv.data, csv.size, err);
+    SW_TRY(sw_file_write(path, csv.data, csv.size, err));
+    return sw_tile_write_unreadable(t->run.options->store, t->writer, err);
 }
 
 /* Slides that were not reached are not in the table of what was done. */

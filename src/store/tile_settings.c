@@ -11,7 +11,8 @@
 sw_tile_settings sw_tile_settings_default(void)
 {
     return (sw_tile_settings){
-        .n_scales = 1, .mpp_um = {1.0}, .patch_px = 256, .quality = 80, .tissue = sw_tissue_options_default()};
+        .n_scales = 1, .mpp_um = {1.0}, .patch_px = 256, .quality = 80, .tissue = sw_tissue_options_default(),
+        .artefacts = sw_artefact_options_default()};
 }
 
 sw_status sw_tile_settings_check(const sw_tile_settings *s, sw_error *err)
@@ -39,7 +40,7 @@ sw_status sw_tile_settings_check(const sw_tile_settings *s, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "a mask does not go with %s", s->whole_image ? "whole images" : "given positions");
     if (s->quality < 1 || s->quality > 100)
         return sw_error_set(err, SW_E_INVALID, "a JPEG quality of %d: give 1 to 100", s->quality);
-    return SW_OK;
+    return sw_artefact_options_check(&s->artefacts, err);
 }
 
 /* ---- to text */
@@ -87,6 +88,15 @@ static void put_scales(sw_tile_pairs *out, const sw_tile_settings *s)
     }
 }
 
+/* Only those that leave patches out, so that stores without any stay what they were. */
+static void put_artefacts(sw_tile_pairs *out, const sw_artefact_options *a)
+{
+    if (a->max_black_fraction < 1) put_real(out, "max_black_fraction", a->max_black_fraction);
+    if (a->max_white_fraction < 1) put_real(out, "max_white_fraction", a->max_white_fraction);
+    if (a->max_pen_fraction < 1) put_real(out, "max_pen_fraction", a->max_pen_fraction);
+    if (a->min_laplacian_variance > 0) put_real(out, "min_laplacian_variance", a->min_laplacian_variance);
+}
+
 void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
 {
     out->count = 0;
@@ -94,6 +104,7 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     put_int(out, "patch_px", s->patch_px);
     put_int(out, "overlap_px", s->overlap_px);
     put_int(out, "quality", s->quality);
+    put_artefacts(out, &s->artefacts);
     if (s->given_positions) {
         snprintf(next_pair(out, "positions"), sizeof out->text[0], "given");
         return;
@@ -205,6 +216,11 @@ static void get_mask(reader *r, sw_mask_options *out)
     get_text(r, "mask_exclude", out->exclude, sizeof out->exclude);
 }
 
+static void get_artefact(reader *r, const char *name, double *out)
+{
+    if (sw_store_setting(r->store, name)) *out = get_real(r, name);
+}
+
 sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_error *err)
 {
     reader r = {.store = store};
@@ -219,6 +235,10 @@ sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_e
     if (!s.whole_image && !s.given_positions) get_tissue(&r, &s.tissue, err, &status);
     if (status != SW_OK) return status;
     get_mask(&r, &s.mask);
+    get_artefact(&r, "max_black_fraction", &s.artefacts.max_black_fraction);
+    get_artefact(&r, "max_white_fraction", &s.artefacts.max_white_fraction);
+    get_artefact(&r, "max_pen_fraction", &s.artefacts.max_pen_fraction);
+    get_artefact(&r, "min_laplacian_variance", &s.artefacts.min_laplacian_variance);
     if (r.bad) {
         return sw_error_set(err, SW_E_FORMAT,
                             "store %s: its setting %s is missing or malformed, so new slides cannot be tiled alike; tile again",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One slide: open, segment, lay the grids, read and encode its patches, commit them. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -153,12 +154,20 @@ static sw_status encode_patch(void *ctx, int i, const uint8_t *rgb, sw_error *er
     encoder *e = ctx;
     const sw_tile_settings *s = &e->job->run->options->settings;
     int64_t read = sw_now_ns();
-    SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &e->chunk->jpeg[i], &e->chunk->size[i], err));
+    bool kept = sw_tile_fates_judge(&e->job->fates, e->chunk->scale, e->chunk->first + i, rgb, s->patch_px, &s->artefacts) == SW_LEFT_NOT;
+    if (kept) SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &e->chunk->jpeg[i], &e->chunk->size[i], err));
     int64_t end = sw_now_ns();
     atomic_fetch_add(&e->job->run->read_ns, read - e->since_ns);
     atomic_fetch_add(&e->job->run->encode_ns, end - read);
     e->since_ns = end;
     return SW_OK;
+}
+
+static sw_status note_bad(void *ctx, int i, const sw_error *why, sw_error *err)
+{
+    encoder *e = ctx;
+    int64_t index = e->chunk->first + i;
+    return sw_tile_fates_unreadable(&e->job->fates, e->chunk->scale, index, e->job->grid[e->chunk->scale].xy + 2 * index, why, err);
 }
 
 sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err)
@@ -174,7 +183,7 @@ sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out
     const sw_grid *grid = &job->grid[chunk->scale];
     encoder e = {job, chunk, sw_now_ns()};
     SW_TRY(sw_slide_read_patches(job->slide, grid->xy + 2 * chunk->first, chunk->count, (int)side, grid->mpp_um, rgb,
-                                 encode_patch, NULL, &e, err));
+                                 encode_patch, note_bad, &e, err));
     *out = SW_STEAL(chunk);
     return SW_OK;
 }
@@ -228,6 +237,15 @@ static void count_chunks(sw_tile_job *job)
     }
 }
 
+/* All patches are known: the grids lose those that are left out. */
+static sw_status settle(sw_tile_job *job, sw_error *err)
+{
+    sw_status status = sw_tile_fates_settle(&job->fates, job->entry->slide_id, job->grid, job->run->options->sink, err);
+    job->status = status == SW_E_INVALID ? SW_TILE_NO_TISSUE : sw_tile_status_of(status);
+    if (status == SW_OK) job->status = SW_TILE_FAILED; /* what may fail yet */
+    return status;
+}
+
 static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
 {
     const sw_tile_run *run = job->run;
@@ -243,6 +261,29 @@ static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
     return sw_tissue_write_geojson(&job->tissue, contours, err);
 }
 
+static void warn_of_unseen(const sw_tile_job *job)
+{
+    const sw_tissue *t = &job->tissue;
+    if (!t->unreadable_why) return;
+    sw_log_warning(job->run->options->sink,
+                   "slide %s: %.2g %% of the picture that is looked at for tissue cannot be read and counts as none; the first: %s",
+                   job->entry->slide_id, 100 * t->unreadable_fraction, t->unreadable_why);
+}
+
+/* What is known without a store: positions, and where the settings look at pixels, which of them stay. */
+static sw_status prepare_positions(sw_tile_job *job, sw_error *err)
+{
+    const sw_tile_options *o = job->run->options;
+    if (job->in_store) return SW_OK; /* which has them */
+    if (sw_artefact_options_any(&o->settings.artefacts)) {
+        sw_status status = sw_tile_fates_screen(&job->fates, job->slide, &o->settings.artefacts, job->grid, job->run->pool, o->sink, err);
+        job->status = sw_tile_status_of(status);
+        if (status != SW_OK) return status;
+    }
+    SW_TRY(settle(job, err));
+    return sw_tile_export(job, err);
+}
+
 static sw_status prepare(sw_tile_job *job, sw_error *err)
 {
     if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
@@ -253,10 +294,13 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
     SW_TRY(positions_or_none(job->slide, &o->settings, o, &job->tissue, job->grid, &job->status, err));
     job->status = SW_TILE_FAILED;
     if (!job->positions_only) warn_when_finer(job);
+    warn_of_unseen(job);
     count_chunks(job);
+    SW_TRY(sw_tile_fates_new(job->grid, o->settings.n_scales, &job->fates, err));
     SW_TRY(write_pictures(job, err));
-    SW_TRY(sw_tile_export(job, err));
-    if (!job->positions_only && job->n_patches <= SMALL_PATCHES) {
+    if (job->positions_only) {
+        SW_TRY(prepare_positions(job, err));
+    } else if (job->n_patches <= SMALL_PATCHES) {
         job->chunk = sw_calloc((size_t)job->n_chunks, sizeof *job->chunk);
         if (!job->chunk) return sw_nomem(err);
         status = sw_pool_for(job->run->pool, job->n_chunks, encode_chunk, job, err);
@@ -273,12 +317,14 @@ void sw_tile_job_free(sw_tile_job *job)
     for (int64_t i = 0; job->chunk && i < job->n_chunks; i++) sw_tile_chunk_free(job->chunk[i]);
     sw_free(job->chunk);
     for (int i = 0; i < SW_STORE_MAX_SCALES; i++) sw_grid_free(&job->grid[i]);
+    sw_tile_fates_free(&job->fates);
     sw_tissue_free(&job->tissue);
     sw_slide_close(&job->slide);
     sw_free(job);
 }
 
-sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, sw_tile_job **out, sw_error *err)
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, bool in_store, sw_tile_job **out,
+                          sw_error *err)
 {
     sw_tile_job *job = sw_calloc(1, sizeof *job);
     if (!job) return sw_nomem(err);
@@ -286,6 +332,7 @@ sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool po
     job->run = run;
     job->entry = entry;
     job->positions_only = positions_only;
+    job->in_store = in_store;
     job->status = SW_TILE_FAILED;
     sw_status status = prepare(job, &job->error);
     job->error.code = status;
@@ -316,10 +363,22 @@ static void prefetch_free(sw_prefetch **prefetch)
     *prefetch = NULL;
 }
 
+/* *n_put counts the patches of each scale that are in the store. */
+static sw_status put_chunk(const sw_tile_chunk *chunk, sw_store_writer *writer, int64_t *n_put, sw_error *err)
+{
+    for (int i = 0; i < chunk->count; i++) {
+        if (!chunk->jpeg[i]) continue;
+        SW_TRY(sw_store_put(writer, chunk->scale, n_put[chunk->scale], chunk->jpeg[i], chunk->size[i], err));
+        n_put[chunk->scale]++;
+    }
+    return SW_OK;
+}
+
 static sw_status put_chunks(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
                             bool *fatal, sw_error *err)
 {
     SW_CLEANUP(prefetch_free) sw_prefetch *prefetch = NULL;
+    int64_t n_put[SW_STORE_MAX_SCALES] = {0};
     if (!job->chunk) {
         SW_TRY(sw_prefetch_new(job->run->pool, job->n_chunks, 2 * sw_pool_threads(job->run->pool) + 2, produce_chunk,
                                discard_chunk, job, &prefetch, err));
@@ -333,11 +392,9 @@ static sw_status put_chunks(sw_tile_job *job, sw_store_writer *writer, void (*wr
         } else {
             chunk = SW_STEAL(job->chunk[k]);
         }
-        for (int i = 0; i < chunk->count; i++) {
-            sw_status status = sw_store_put(writer, chunk->scale, chunk->first + i, chunk->jpeg[i], chunk->size[i], err);
-            *fatal = status != SW_OK;
-            if (status != SW_OK) return status;
-        }
+        sw_status status = put_chunk(chunk, writer, n_put, err);
+        *fatal = status != SW_OK;
+        if (status != SW_OK) return status;
         wrote(ctx, chunk->count);
         if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
     }
@@ -383,12 +440,13 @@ static sw_store_scale scale_of(const sw_tile_settings *s, const sw_grid *grid)
 
 static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start_ns, sw_error *err)
 {
-    SW_CLEANUP(sw_buf_free) sw_buf properties = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf properties = {0}, unreadable = {0};
     const sw_tile_settings *s = &job->run->options->settings;
     const sw_slide_info *info = sw_slide_get_info(job->slide);
     const int64_t *xy[SW_STORE_MAX_SCALES];
     int64_t bytes = 0;
     SW_TRY(properties_of(job->slide, &properties, err));
+    SW_TRY(sw_tile_fates_json(&job->fates, &unreadable, err));
     SW_TRY(sw_file_size(job->entry->path, &bytes, err));
     sw_store_slide slide = {.slide_id = job->entry->slide_id,
                             .path = job->entry->path,
@@ -400,9 +458,12 @@ static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start
                             .tissue_fraction = sw_tile_job_tissue(job),
                             .seconds = (double)(job->spent_ns + sw_now_ns() - start_ns) * 1e-9,
                             .properties_json = properties.data,
+                            .unreadable_json = unreadable.data,
+                            .unreadable_fraction = job->tissue.unreadable_fraction,
                             .n_scales = s->n_scales};
     for (int i = 0; i < s->n_scales; i++) {
         slide.scale[i] = scale_of(s, &job->grid[i]);
+        memcpy(slide.scale[i].n_left_out, job->fates.n_left_out[i], sizeof slide.scale[i].n_left_out);
         xy[i] = job->grid[i].xy;
     }
     return sw_store_commit(writer, &slide, xy, err);
@@ -412,14 +473,40 @@ sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wr
                             bool *fatal, sw_error *err)
 {
     int64_t start = sw_now_ns();
+    const char *id = job->entry->slide_id;
     *fatal = true;
-    SW_TRY(sw_store_begin(writer, job->entry->slide_id, err));
+    SW_TRY(sw_store_writer_find(writer, id) ? sw_store_begin_again(writer, id, err) : sw_store_begin(writer, id, err));
     *fatal = false;
     sw_status status = put_chunks(job, writer, wrote, ctx, fatal, err);
+    job->status = sw_tile_status_of(status);
+    if (status == SW_OK) status = settle(job, err);
+    if (status == SW_OK) status = sw_tile_export(job, err);
     if (status == SW_OK) {
         status = commit(job, writer, start, err);
         *fatal = status != SW_OK && status != SW_E_NOT_FOUND;
     }
     if (status != SW_OK) sw_store_abandon(writer);
     return status;
+}
+
+sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, sw_error *err)
+{
+    const sw_store_slide *known = sw_store_writer_find(writer, job->entry->slide_id);
+    for (int i = 0; i < known->n_scales; i++) {
+        const sw_store_scale *scale = &known->scale[i];
+        sw_grid *grid = &job->grid[i];
+        size_t n = (size_t)scale->n_patches;
+        sw_grid_free(grid);
+        *grid = (sw_grid){.patch_px = scale->patch_px,
+                          .mpp_um = scale->patch_level0_px * known->mpp_um / scale->patch_px,
+                          .magnification = scale->magnification,
+                          .patch_level0_px = scale->patch_level0_px,
+                          .step_level0_px = scale->step_level0_px,
+                          .n_patches = scale->n_patches,
+                          .xy = sw_calloc(2 * n + 1, sizeof *grid->xy),
+                          .contour = sw_calloc(n + 1, sizeof *grid->contour)};
+        if (!grid->xy || !grid->contour) return sw_nomem(err);
+        SW_TRY(sw_store_writer_coords(writer, known->slide_id, i, grid->xy, err));
+    }
+    return sw_tile_export(job, err);
 }

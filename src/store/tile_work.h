@@ -7,8 +7,9 @@
 
 #include "base/thread.h"
 #include "slidewise/tile.h"
+#include "store/tile_fate.h"
 
-#define SW_TILE_SETTINGS_MAX 24
+#define SW_TILE_SETTINGS_MAX 32
 
 /* Settings as names and values; the texts lie in `text`. */
 typedef struct sw_tile_pairs {
@@ -33,7 +34,7 @@ typedef struct sw_tile_chunk {
     int scale;
     int64_t first;
     int count;
-    uint8_t *jpeg[SW_TILE_CHUNK]; /* owned */
+    uint8_t *jpeg[SW_TILE_CHUNK]; /* owned; NULL: the patch is left out */
     size_t size[SW_TILE_CHUNK];
 } sw_tile_chunk;
 void sw_tile_chunk_free(sw_tile_chunk *chunk);
@@ -45,7 +46,9 @@ typedef struct sw_tile_job {
     sw_slide *slide;
     sw_tissue tissue;
     sw_grid grid[SW_STORE_MAX_SCALES];
-    bool positions_only; /* no pixels are read: there is no store, or the slide is in it */
+    bool positions_only; /* nothing is written to the store: there is none, or the slide is in it */
+    bool in_store;       /* and stays as it is */
+    sw_tile_fates fates;
     int64_t n_patches, n_chunks;
     int64_t chunks_before[SW_STORE_MAX_SCALES + 1]; /* of the scales before */
     sw_tile_chunk **chunk; /* [n_chunks] of small slides, encoded with the opening; NULL: encoded while they are written */
@@ -56,14 +59,17 @@ typedef struct sw_tile_job {
 
 /* Opens, segments, lays the grids; encodes small slides. A slide that fails says so in the job; only a lack of memory for the job
  * itself is an error. */
-sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, sw_tile_job **out, sw_error *err)
-    SW_MUST_CHECK;
+sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, bool in_store, sw_tile_job **out,
+                          sw_error *err) SW_MUST_CHECK;
 void sw_tile_job_free(sw_tile_job *job);
 /* Encodes chunk `index` of the slide. */
 sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err) SW_MUST_CHECK;
-/* Commits it. *fatal: it was the store that failed, not the slide. `wrote` is called after every chunk. */
+/* Commits it, in place of the one of that id where there is one, and writes its positions for other tools. *fatal: it was the
+ * store that failed, not the slide. `wrote` is called after every chunk. */
 sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
                             bool *fatal, sw_error *err) SW_MUST_CHECK;
+/* Of a slide that is in the store: the positions that the store holds, for other tools, whatever the slide gives today. */
+sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, sw_error *err) SW_MUST_CHECK;
 /* The share of the slide that is tissue; of given positions, that the patches cover. */
 double sw_tile_job_tissue(const sw_tile_job *job);
 /* Opens a slide with the resolution that its entry or `slide_mpp_um` gives. `sink`: may be NULL. */
@@ -77,6 +83,8 @@ sw_status sw_tile_given_grid(const sw_tile_options *options, const sw_slide *sli
 /* Whether the call writes files of other tools. */
 bool sw_tile_exports(const sw_tile_options *options);
 sw_status sw_tile_export(const sw_tile_job *job, sw_error *err) SW_MUST_CHECK;
+/* STORE/unreadable.csv: the patches of all its slides that could not be read; no file where there is none. */
+sw_status sw_tile_write_unreadable(const char *store, const sw_store_writer *writer, sw_error *err) SW_MUST_CHECK;
 /* CLAM's process_list_autogen.csv: the rows of the result, then what the file holds of other slides. */
 sw_status sw_tile_export_list(const sw_tile_options *options, const sw_tile_result *result, sw_error *err) SW_MUST_CHECK;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,6 +12,7 @@ struct sw_store_writer {
     sw_setting_list settings;
     sw_record_list slides;
     char *begun; /* id of the slide being written; NULL: none */
+    bool again;  /* it takes the place of the one of that id */
     int64_t put[SW_STORE_MAX_SCALES];
 };
 
@@ -103,13 +105,17 @@ void sw_store_abandon(sw_store_writer *writer)
     writer->begun = NULL;
 }
 
-sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error *err)
+static sw_status begin(sw_store_writer *writer, const char *slide_id, bool again, sw_error *err)
 {
     if (writer->begun) {
         return sw_error_set(err, SW_E_INTERNAL, "store %s: slide %s was begun before %s was committed", sw_kv_dir(writer->kv),
                             slide_id, writer->begun);
     }
-    if (!slide_id[0] || sw_store_writer_find(writer, slide_id)) {
+    bool known = sw_store_writer_find(writer, slide_id) != NULL;
+    if (again && !known) {
+        return sw_error_set(err, SW_E_INVALID, "store %s: it holds no slide named \"%s\" that could be replaced", sw_kv_dir(writer->kv), slide_id);
+    }
+    if (!slide_id[0] || (known && !again)) {
         return sw_error_set(err, SW_E_INVALID, "store %s: it holds a slide named \"%s\" already, or the name is empty",
                             sw_kv_dir(writer->kv), slide_id);
     }
@@ -118,7 +124,39 @@ sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error
     SW_TRY(sw_kv_begin(writer->kv, err));
     memset(writer->put, 0, sizeof writer->put);
     writer->begun = SW_STEAL(id);
+    writer->again = again;
     return SW_OK;
+}
+
+sw_status sw_store_begin(sw_store_writer *writer, const char *slide_id, sw_error *err)
+{
+    return begin(writer, slide_id, false, err);
+}
+
+sw_status sw_store_begin_again(sw_store_writer *writer, const char *slide_id, sw_error *err)
+{
+    return begin(writer, slide_id, true, err);
+}
+
+sw_status sw_store_writer_coords(sw_store_writer *w, const char *slide_id, int scale, int64_t *xy, sw_error *err)
+{
+    const void *bytes;
+    size_t size;
+    char what[64];
+    int64_t at = sw_record_list_find(&w->slides, slide_id);
+    const sw_slide_record *r = at < 0 ? NULL : &w->slides.item[at];
+    if (!r || w->begun || scale < 0 || scale >= r->slide.n_scales) {
+        return sw_error_set(err, SW_E_INTERNAL, "store %s: positions of slide %s were asked for out of order", sw_kv_dir(w->kv), slide_id);
+    }
+    sw_key key = sw_key_coords(r->number, scale);
+    snprintf(what, sizeof what, "the positions of a slide, scale %d,", scale);
+    SW_TRY(sw_kv_begin(w->kv, err));
+    sw_status status = sw_record_get(w->kv, &key, what, &bytes, &size, err);
+    if (status == SW_OK && size != (size_t)r->slide.scale[scale].n_patches * 16)
+        status = sw_error_set(err, SW_E_FORMAT, "store %s: %s have %zu bytes", sw_kv_dir(w->kv), what, size);
+    if (status == SW_OK) sw_record_unpack(bytes, size / 8, xy);
+    sw_kv_abort(w->kv);
+    return status;
 }
 
 /* Ends the slide when `status` is a failure. */
@@ -156,6 +194,22 @@ static sw_status put_coords(sw_store_writer *writer, int scale, const int64_t *x
     return sw_record_put(writer->kv, &key, bytes, n * 8, err);
 }
 
+/* Everything that the store holds of a slide. */
+static sw_status remove_records(sw_kv *kv, const sw_slide_record *r, sw_error *err)
+{
+    sw_key key = sw_key_slide(r->number);
+    SW_TRY(sw_kv_remove(kv, key.bytes, key.size, err));
+    for (int s = 0; s < r->slide.n_scales; s++) {
+        key = sw_key_coords(r->number, s);
+        SW_TRY(sw_kv_remove(kv, key.bytes, key.size, err));
+        for (int64_t i = 0; i < r->slide.scale[s].n_patches; i++) {
+            key = sw_key_patch(r->number, s, i);
+            SW_TRY(sw_kv_remove(kv, key.bytes, key.size, err));
+        }
+    }
+    return SW_OK;
+}
+
 static sw_status commit(sw_store_writer *w, const sw_store_slide *slide, const int64_t *const *xy, sw_error *err)
 {
     if (!w->begun || strcmp(w->begun, slide->slide_id) != 0 || slide->n_scales < 1 || slide->n_scales > SW_STORE_MAX_SCALES)
@@ -164,12 +218,15 @@ static sw_status commit(sw_store_writer *w, const sw_store_slide *slide, const i
         if (slide->scale[i].n_patches != w->put[i]) return out_of_order(w, "patches are missing", err);
         SW_TRY(put_coords(w, i, xy[i], err));
     }
-    uint32_t number = w->slides.next_number;
+    int64_t old = w->again ? sw_record_list_find(&w->slides, slide->slide_id) : -1;
+    uint32_t number = w->slides.next_number, replaced = old < 0 ? number : w->slides.item[old].number;
+    if (old >= 0) SW_TRY(remove_records(w->kv, &w->slides.item[old], err));
     SW_TRY(sw_record_put_slide(w->kv, number, slide, err));
     /* Known before it is committed, so that nothing can fail after the commit. */
     SW_TRY(sw_record_list_add(&w->slides, slide, number, err));
     sw_status status = sw_kv_commit(w->kv, err);
-    if (status != SW_OK) sw_record_list_remove(&w->slides, slide->slide_id);
+    if (status != SW_OK) sw_record_list_remove(&w->slides, number);
+    else if (old >= 0) sw_record_list_remove(&w->slides, replaced);
     return status;
 }
 

@@ -1,4 +1,5 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/tissue/artefact.c
   ${CMAKE_SOURCE_DIR}/src/tissue/border.c
   ${CMAKE_SOURCE_DIR}/src/tissue/mask.c
   ${CMAKE_SOURCE_DIR}/src/tissue/preset.c

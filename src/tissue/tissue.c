@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "slide/slide_patches.h"
 #include "tissue/border.h"
 #include "tissue/mask.h"
 #include "tissue/ring.h"
@@ -22,6 +23,7 @@ typedef struct plane {
     int64_t width, height;
     double scale_x, scale_y;
     int level;
+    sw_slide_missing missing;
 } plane;
 
 static void plane_free(plane *p)
@@ -43,6 +45,7 @@ void sw_tissue_free(sw_tissue *tissue)
     sw_free(tissue->contour);
     sw_free(tissue->mask);
     sw_free(tissue->slide_id);
+    sw_free(tissue->unreadable_why);
     memset(tissue, 0, sizeof *tissue);
 }
 
@@ -230,6 +233,11 @@ static sw_status segment(plane *p, const char *slide_id, int64_t width, int64_t 
                                                    .mask_height = p->height};
     tissue.slide_id = sw_strdup(slide_id);
     if (!tissue.slide_id) return sw_nomem(err);
+    if (p->missing.n_missing > 0) {
+        tissue.unreadable_fraction = (double)p->missing.n_missing / (double)p->missing.n_asked;
+        tissue.unreadable_why = sw_strdup(p->missing.first.message);
+        if (!tissue.unreadable_why) return sw_nomem(err);
+    }
     SW_TRY(make_mask(p, o, &tissue.threshold, err));
     tissue.mask = SW_STEAL(p->value);
     SW_TRY(outline(&tissue, o, err));
@@ -257,7 +265,7 @@ static sw_status read_level(sw_slide *slide, plane *p, sw_error *err)
     for (int64_t y = 0; y < p->height; y += rows) {
         int64_t n = p->height - y < rows ? p->height - y : rows;
         int64_t level0_y = llround((double)y * level->downsample);
-        SW_TRY(sw_slide_read(slide, p->level, 0, level0_y, p->width, n, rgb, err));
+        SW_TRY(sw_slide_read_parts(slide, p->level, 0, level0_y, p->width, n, rgb, &p->missing, err));
         sw_saturation(rgb, n * p->width, p->value + y * p->width);
     }
     return SW_OK;
@@ -272,8 +280,8 @@ static sw_status read_reduced(sw_slide *slide, plane *p, sw_error *err)
     if (!rgb) return sw_nomem(err);
     for (int64_t y = 0; y < p->height; y += rows) {
         int64_t n = p->height - y < rows ? p->height - y : rows;
-        SW_TRY(sw_slide_read_area(slide, 0, (double)y * p->scale_y, (double)info->width, (double)n * p->scale_y, p->width,
-                                  n, rgb, err));
+        SW_TRY(sw_slide_read_area_parts(slide, 0, (double)y * p->scale_y, (double)info->width, (double)n * p->scale_y, p->width, n,
+                                        rgb, &p->missing, err));
         sw_saturation(rgb, n * p->width, p->value + y * p->width);
     }
     return SW_OK;
@@ -298,7 +306,9 @@ static sw_status read_plane(sw_slide *slide, const sw_tissue_options *o, plane *
     p->scale_y = (double)info->height / (double)p->height;
     p->value = sw_malloc((size_t)(p->width * p->height));
     if (!p->value) return sw_nomem(err);
-    return too_large ? read_reduced(slide, p, err) : read_level(slide, p, err);
+    SW_TRY(too_large ? read_reduced(slide, p, err) : read_level(slide, p, err));
+    if (p->missing.n_missing < p->missing.n_asked) return SW_OK;
+    return sw_error_set(err, p->missing.first.code, "%s", p->missing.first.message);
 }
 
 sw_status sw_tissue_segment(sw_slide *slide, const sw_tissue_options *options, sw_tissue *out, sw_error *err)

@@ -29,7 +29,7 @@ tile_fails() {
 slidewise: 1 of 1 slides failed (see the table); with --allow-failures this exits with 0" \
         "$SLIDEWISE" tile "$path" --store "$T/st" --quiet "$@"
     check "$name: the reason is in the table" grep -qxF "$word: $reason" "$T/out"
-    check "$name: and in the CSV" grep -qE "^$id,$word,0,0.0000,[0-9.]+,$path," "$T/st/slides.csv"
+    check "$name: and in the CSV" grep -qE "^$id,$word,0,0,0,0,0,0,0.0000,0.0000,[0-9.]+,$path," "$T/st/slides.csv"
 }
 expect_failure "a slide that is not there" 1 "slidewise: $T/none.svs: no such file; check the path" \
     "$SLIDEWISE" tile "$T/none.svs" --store "$T/st" --quiet

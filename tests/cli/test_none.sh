@@ -32,6 +32,24 @@ run "$SLIDEWISE" heatmap "$T/a" "$T/d/slides/case006_a.tif" --coords "$T/d/job" 
 expect_status "heatmap with coordinates" 0
 check "is drawn" test -s "$T/heat/case006_a.png"
 
+# A hole in the level that is read: predicting leaves its patches out, training tells what to do.
+hole=$T/hole
+mkdir "$hole"
+cp "$T/d/slides/"*.tif "$hole"
+number() { od -An -t "u$1" -j "$2" -N "$1" "$hole/case003_a.tif" | tr -d ' '; }
+first=$(number 4 4)                                       # the TIFF directory of level 0
+second=$(number 4 $((first + 2 + 12 * $(number 2 "$first")))) # of level 1, behind its tiles
+dd if=/dev/zero of="$hole/case003_a.tif" bs=1 seek=$((second - 20000)) count=20000 conv=notrunc status=none
+run "$SLIDEWISE" predict "$T/a" "$hole/case003_a.tif" --coords "$T/d/job" -o "$T/hole.csv" --quiet
+expect_status "predict a damaged slide" 0
+lost=$(grep -oP '^.*slide case003_a: \K[0-9]+(?= of its [0-9]+ patches cannot be read and are left out; the first: )' "$T/err")
+n=$(grep '^case003_a,' "$T/p.csv" | grep -oP ',\K[0-9]+(?=,[0-9.]+,$)')
+check "without the patches that cannot be read" grep -qE "^case003_a,.*,$((n - lost)),[0-9.]+,$" "$T/hole.csv"
+check "which are fewer" test "$lost" -gt 0 -a "$lost" -lt "$n"
+train --set "run.out=$T/y" --set "data.slides=$hole" --set train.epochs=8
+expect_status "training from a damaged slide" 1
+check "says what to do" grep -qE "slide case003_a, patch [0-9]+: .* cannot be read: .*copy it again from its source, or tile the slides into a store, where patches that cannot be read are left out$" "$T/err"
+
 expect_failure "no coordinates" 1 "slidewise: data.store is none, and data.coords is not set; name the folder of coordinates (slidewise tile SLIDES --trident DIR)" \
     "$SLIDEWISE" train "$T/c.yaml" --set data.store=none --set "data.slides=$T/d/slides" --set "run.out=$T/x" --quiet
 expect_failure "no slides" 1 "slidewise: data.store is none, and data.slides is not set; name the folder of the slides" \

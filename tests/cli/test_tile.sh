@@ -17,7 +17,7 @@ check "the table names both scales" grep -qE '^slide +status +0.5 um +1 um' "$T/
 check "and says how it went" grep -qE "^3 slides: 3 done, 0 already done, 0 failed; [1-9][0-9]* patches in $store; the table is in $store/slides.csv$" "$T/out"
 check "masks, overlays and contours are there" test "$(ls "$store"/masks/*.png "$store"/overlays/*.jpg "$store"/contours/*.geojson | wc -l)" = 9
 check "the CSV has a row per slide" test "$(grep -c ',done,' "$store/slides.csv")" = 3
-check "and the columns that are documented" grep -qx 'slide_id,status,patches_0.5um,patches_1um,tissue_fraction,seconds,path,reason' "$store/slides.csv"
+check "and the columns that are documented" grep -qx 'slide_id,status,patches_0.5um,patches_1um,left_out_unreadable,left_out_black,left_out_white,left_out_pen,left_out_blurred,unreadable_fraction,tissue_fraction,seconds,path,reason' "$store/slides.csv"
 
 cp "$store/data.mdb" "$T/before"
 tile "$T/synth/slides" --store "$store" --mpp 0.5 --mpp 1 --masks
@@ -43,7 +43,7 @@ check "the good slide is done" grep -qE '^good +done ' "$T/out"
 check "the cut slide is unreadable" grep -qE '^cut +unreadable ' "$T/out"
 check "the text is unreadable" grep -qE '^text +unreadable ' "$T/out"
 check "the count is right" grep -q '^4 slides: 1 done, 0 already done, 3 failed;' "$T/out"
-check "the reasons are in the CSV" test "$(grep -cE '^(cut|text|unknown),unreadable,0,0.0000,.*(cut.tif|text.png|unknown.svs).*' "$T/store2/slides.csv")" = 3
+check "the reasons are in the CSV" test "$(grep -cE '^(cut|text|unknown),unreadable,0,0,0,0,0,0,0.0000,0.0000,.*(cut.tif|text.png|unknown.svs).*' "$T/store2/slides.csv")" = 3
 tile "$bad" --store "$T/store2" --mpp 1 --allow-failures
 expect_status "--allow-failures exits with 0" 0
 check "and does the good slide once only" grep -q '^4 slides: 0 done, 1 already done, 3 failed;' "$T/out"
@@ -53,6 +53,39 @@ cp "$T/synth/slides/$(ls "$T/synth/slides" | tail -1)" "$bad/good.tif"
 tile "$bad/good.tif" --store "$T/store2" --mpp 1
 expect_status "another file of the same name is not taken for the old one" 1
 check "and the sentence says so" grep -qE "^failed: slide good: the store holds one made from a file of [0-9]+ bytes" "$T/out"
+
+# A slide with a hole in its file: its patches there are left out, the others stay, and the exit status tells.
+size=$(stat -c %s "$T/synth/slides/$good")
+hole=$T/hole.tif
+cp "$T/synth/slides/$good" "$hole"
+dd if=/dev/zero of="$hole" bs=1 seek=$((size / 3)) count=60000 conv=notrunc status=none
+tile "$hole" --store "$T/store5" --mpp 0.5 --no-tissue
+expect_status "a damaged slide makes the exit status 1" 1
+cp "$T/out" "$T/table"
+lost=$(grep -oP '^left out: \K[0-9]+(?= unreadable patches$)' "$T/out")
+check "the table counts its patches" grep -qE "^hole +done +$((64 - lost)) +$lost +100.0%" "$T/out"
+check "as kept and as left out" test "$lost" -gt 0
+check "and the last line says what to do" grep -qxF "slidewise: 1 of 1 slides are damaged: $lost patches were left out (see $T/store5/unreadable.csv); copy the slides again and give --retry-unreadable, or go on without these patches (--allow-failures exits with 0)" "$T/err"
+check "they are listed" test "$(grep -cE "^hole,0.5,[0-9]+,[0-9]+,.* pixels of level 0 at \([0-9]+, [0-9]+\) cannot be read: " "$T/store5/unreadable.csv")" = "$lost"
+check "also in the CSV" grep -qE "^hole,done,$((64 - lost)),$lost,0,0,0,0,0.0000,1.0000," "$T/store5/slides.csv"
+tile "$hole" --store "$T/store5" --mpp 0.5 --no-tissue --allow-failures
+expect_status "--allow-failures exits with 0" 0
+check "and the slide is not read again" grep -qE "^hole +already done +$((64 - lost)) +$lost " "$T/out"
+cp "$T/synth/slides/$good" "$hole"
+tile "$hole" --store "$T/store5" --mpp 0.5 --no-tissue --retry-unreadable
+expect_status "a whole copy of it" 0
+check "takes its place" grep -qE "^hole +done +64 +100.0%" "$T/out"
+check "and nothing is listed any more" test ! -e "$T/store5/unreadable.csv"
+run "$SLIDEWISE" store verify "$T/store5" --quiet
+expect_status "the store is whole" 0
+
+# Limits on what the pixels show.
+tile "$T/synth/slides" --store "$T/store6" --mpp 1 --no-tissue --max-white-fraction 0.5 --min-laplacian-variance 0
+expect_status "white patches are left out" 0
+check "the table has a column of them" grep -qE '^slide +status +1 um +white +tissue +seconds$' "$T/out"
+check "and their count" grep -qE '^left out: [1-9][0-9]* white patches$' "$T/out"
+expect_failure "a share that is none" 1 "slidewise: max_white_fraction is 2; give a share of the patch's pixels from 0 to 1" \
+    "$SLIDEWISE" tile "$T/synth/slides" --store "$T/store7" --max-white-fraction 2 --quiet
 
 # Resolution that is not known.
 pict=$T/plain

@@ -26,6 +26,8 @@ static sw_model_use some_use(char **names, char *backend)
     u.tiling.tissue = (sw_tissue_options){.seg_level = 2, .sthresh = 15, .mthresh = 11, .close = 3, .otsu = true, .a_t = 1.7,
                                           .a_h = 0.1, .max_n_holes = 5, .line_thickness = 33.3, .use_padding = false,
                                           .contour_rule = SW_CONTOUR_CENTER, .max_area_share = 0.0025, .max_pixels = 12345};
+    u.tiling.artefacts = (sw_artefact_options){.max_black_fraction = 0.1, .max_white_fraction = 1.0 / 3.0, .max_pen_fraction = 0.02,
+                                               .min_laplacian_variance = 17.3};
     return u;
 }
 
@@ -47,6 +49,7 @@ static bool same_use(const sw_model_use *a, const sw_model_use *b)
                 s->overlap_px == t->overlap_px && s->quality == t->quality && s->whole_image == t->whole_image;
     for (int i = 0; same && i < a->n_classes; i++) same = strcmp(a->class_name[i], b->class_name[i]) == 0;
     for (int i = 0; same && i < s->n_scales; i++) same = s->mpp_um[i] == t->mpp_um[i];
+    same = same && memcmp(&s->artefacts, &t->artefacts, sizeof s->artefacts) == 0;
     return same && same_tissue(&s->tissue, &t->tissue);
 }
 

@@ -2,10 +2,13 @@
 /* Tiling: what lies in the store is what the slide gives, whatever the threads; settings come back; cancelling. */
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "slidewise/coords.h"
 #include "slidewise/synth.h"
 #include "slidewise/tile.h"
+#include "damage.h"
 #include "test.h"
 
 static sw_status make_slides(const char *dir, sw_slide_list *list, sw_error *err)
@@ -129,6 +132,281 @@ TEST(given_positions_give_the_same_patches)
                                         "store), so no positions follow for another slide; give its file of coordinates with --coords",
                                         list.entry[0].slide_id);
     CHECK_STR(err.message, why);
+}
+
+static void keep_log(void *ctx, sw_log_level level, const char *text)
+{
+    (void)level;
+    sw_buf_printf(ctx, "%s\n", text);
+}
+
+/* ---- damaged slides */
+
+static const char *reason_of(const sw_tile_result *r)
+{
+    return r->row[0].reason ? r->row[0].reason : "";
+}
+
+/* Whole patches of a slide of 900 pixels, side px at its own resolution: 14 x 14 of 64, 56 x 56 of 16. */
+static sw_tile_options whole_options(const char *store, int px)
+{
+    sw_tile_options o = options_for(store, 3);
+    o.settings.n_scales = 1;
+    o.settings.mpp_um[0] = 0.5;
+    o.settings.patch_px = px;
+    o.settings.overlap_px = 0;
+    o.settings.whole_image = true;
+    return o;
+}
+
+/* What the store holds is the whole slide but for the tile from (256, 256) to (512, 512); `clam` holds the same positions. */
+static void check_hole(const char *store_path, const char *clam, const char *whole_path, int px, int n)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    SW_CLEANUP(sw_slide_close) sw_slide *whole = NULL;
+    SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
+    SW_AUTOFREE char *file = NULL;
+    CHECK_OK(sw_store_open(store_path, &store, &err));
+    CHECK_OK(sw_store_verify(store, NULL, NULL, &err));
+    CHECK_OK(sw_slide_open(whole_path, NULL, &whole, &err));
+    int64_t kept = sw_store_scale_get(store, 0, 0)->n_patches, seen = 0;
+    CHECK_INT(kept, (int64_t)n * n - (256 / px) * (256 / px));
+    CHECK_OK(sw_coords_find(clam, sw_store_slide_id(store, 0), &file, &err));
+    CHECK_OK(sw_coords_read(file, &coords, &err));
+    CHECK_INT(coords.n_patches, kept);
+    SW_AUTOFREE int64_t *xy = sw_calloc((size_t)kept * 2, sizeof *xy);
+    CHECK_OK(sw_store_coords(store, 0, 0, xy, &err));
+    CHECK(memcmp(xy, coords.xy, (size_t)kept * 16) == 0);
+    for (int i = 0; i < n * n; i++) {
+        uint8_t rgb[64 * 64 * 3];
+        uint8_t *jpeg;
+        size_t size, kept_size;
+        const void *kept_jpeg;
+        int64_t x = i / n * px, y = i % n * px;
+        if (x >= 256 && x < 512 && y >= 256 && y < 512) continue;
+        CHECK(xy[2 * seen] == x && xy[2 * seen + 1] == y);
+        CHECK_OK(sw_store_patch(store, 0, 0, seen++, &kept_jpeg, &kept_size, &err));
+        CHECK_OK(sw_slide_read_patch(whole, x, y, px, 0.5, rgb, &err));
+        CHECK_OK(sw_jpeg_encode(rgb, px, px, 91, &jpeg, &size, &err));
+        bool same = size == kept_size && memcmp(jpeg, kept_jpeg, size) == 0;
+        sw_image_bytes_free(jpeg);
+        CHECK(same);
+    }
+    CHECK_INT(seen, kept);
+}
+
+static int lines_of(const char *path)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf text = {0};
+    int lines = 0;
+    if (sw_file_read(path, &text, &err) != SW_OK) return -1;
+    for (size_t i = 0; i < text.size; i++) lines += text.data[i] == '\n';
+    return lines;
+}
+
+static void check_damaged(const char *dir, const char *whole, int px, int n)
+{
+    sw_error err = {0};
+    SW_AUTOFREE char *path = sw_asprintf("%s/hole%d.tif", dir, px), *store = sw_asprintf("%s/store%d", dir, px);
+    SW_AUTOFREE char *clam = sw_asprintf("%s/clam%d", dir, px), *csv = sw_path_join(store, "unreadable.csv");
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    const char *operand = path;
+    int64_t lost = (256 / px) * (256 / px), all = (int64_t)n * n;
+    CHECK_OK(damage_tile(whole, path, 0, 5, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    sw_tile_options o = whole_options(store, px);
+    o.clam = clam;
+    for (int again = 0; again < 3; again++) { /* the first time, once more, and with another try */
+        SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0};
+        o.retry_unreadable = again == 2;
+        CHECK_OK(sw_tile(&o, &list, &r, &err));
+        CHECK(r.n_damaged == 1 && r.n_failed == 0 && r.n_patches == all - lost && r.n_left_out[SW_LEFT_UNREADABLE] == lost);
+        CHECK_INT(r.row[0].status, again == 1 ? SW_TILE_ALREADY : SW_TILE_DONE);
+        CHECK_INT(r.row[0].n_left_out[SW_LEFT_UNREADABLE], lost);
+        CHECK_INT(lines_of(csv), 1 + lost);
+        check_hole(store, clam, whole, px, n);
+    }
+    /* a whole copy, which has another size: without being asked the store refuses it, with it is tiled again */
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0}, r2 = {0}, r3 = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
+    CHECK_OK(sw_file_read(whole, &bytes, &err));
+    sw_buf_puts(&bytes, "x");
+    CHECK_OK(sw_file_write(path, bytes.data, bytes.size, &err));
+    o.retry_unreadable = false;
+    CHECK_OK(sw_tile(&o, &list, &r, &err));
+    CHECK_INT(r.row[0].status, SW_TILE_FAILED);
+    o.retry_unreadable = true;
+    CHECK_OK(sw_tile(&o, &list, &r2, &err));
+    CHECK(r2.n_done == 1 && r2.n_damaged == 0 && r2.n_patches == all);
+    CHECK_INT(lines_of(csv), -1);
+    CHECK_OK(sw_tile(&o, &list, &r3, &err));
+    CHECK(r3.n_already == 1 && r3.n_patches == all);
+    SW_CLEANUP(sw_store_close) sw_store *opened = NULL;
+    int64_t n_records;
+    CHECK_OK(sw_store_open(store, &opened, &err));
+    CHECK_OK(sw_store_verify(opened, NULL, &n_records, &err));
+    CHECK_INT(n_records, all + 3); /* nothing of the old one is left */
+}
+
+TEST(a_damaged_tile_costs_its_patches_only)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "damaged");
+    CHECK_OK(make_slides(dir, &list, &err));
+    check_damaged(dir, list.entry[0].path, 64, 14); /* encoded with the opening */
+    check_damaged(dir, list.entry[0].path, 16, 56); /* encoded while it is written */
+}
+
+TEST(a_slide_that_cannot_be_read_anywhere_fails)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0}, one = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0}, r2 = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "nowhere"), *path = sw_path_join(dir, "nowhere.tif");
+    SW_AUTOFREE char *store = sw_path_join(dir, "store");
+    const char *operand = path;
+    CHECK_OK(make_slides(dir, &list, &err));
+    CHECK_OK(damage_tile(list.entry[0].path, path, 0, 0, &err));
+    for (uint32_t tile = 1; tile < 16; tile++) CHECK_OK(damage_tile(path, path, 0, tile, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &one, &err));
+    sw_tile_options o = whole_options(store, 64);
+    CHECK_OK(sw_tile(&o, &one, &r, &err));
+    CHECK(r.n_failed == 1 && r.n_damaged == 0 && r.row[0].status == SW_TILE_UNREADABLE);
+    SW_AUTOFREE char *begin = sw_asprintf("slide nowhere: none of its 196 patches at 0.5 microns per pixel can be read; the first: %s: 64 x 64 "
+                                          "pixels of level 0 at (0, 0) cannot be read: ", path);
+    CHECK(strncmp(reason_of(&r), begin, strlen(begin)) == 0);
+    /* the level that is looked at for tissue */
+    SW_AUTOFREE char *other = sw_path_join(dir, "store2");
+    CHECK_OK(damage_tile(list.entry[0].path, path, 2, 0, &err));
+    o = options_for(other, 1);
+    CHECK_OK(sw_tile(&o, &one, &r2, &err));
+    CHECK_INT(r2.row[0].status, SW_TILE_UNREADABLE);
+    CHECK(strstr(reason_of(&r2), "pixels of level 2 at (0, 0) cannot be read: "));
+}
+
+/* Level 1 of the slide is looked at for tissue, and one of its four tiles is damaged. */
+TEST(damage_on_the_level_of_the_tissue_is_told)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0}, one = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0}, r2 = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf said = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "unseen"), *path = sw_path_join(dir, "unseen.tif");
+    SW_AUTOFREE char *store = sw_path_join(dir, "store");
+    const char *operand = path;
+    sw_sink sink = {.ctx = &said, .log = keep_log};
+    CHECK_OK(make_slides(dir, &list, &err));
+    CHECK_OK(damage_tile(list.entry[0].path, path, 1, 3, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &one, &err));
+    sw_tile_options o = options_for(store, 1);
+    o.settings.n_scales = 1;
+    o.settings.mpp_um[0] = 0.5;
+    o.settings.tissue.seg_level = 1;
+    o.sink = &sink;
+    CHECK_OK(sw_tile(&o, &one, &r, &err));
+    double share = 194.0 * 194.0 / 450.0 / 450.0; /* the damaged tile reaches beyond the slide */
+    CHECK(r.n_done == 1 && r.n_damaged == 1 && r.n_left_out[SW_LEFT_UNREADABLE] == 0);
+    CHECK_NEAR(r.row[0].unreadable_fraction, share, 1e-12, 0);
+    CHECK(strstr(said.data, "slide unseen: 19 % of the picture that is looked at for tissue cannot be read and counts as none; the first: "));
+    CHECK_OK(sw_tile(&o, &one, &r2, &err));
+    CHECK(r2.n_already == 1 && r2.n_damaged == 1);
+    CHECK_NEAR(r2.row[0].unreadable_fraction, share, 1e-9, 0);
+    SW_CLEANUP(sw_store_close) sw_store *opened = NULL;
+    CHECK_OK(sw_store_open(store, &opened, &err));
+    int64_t n = sw_store_scale_get(opened, 0, 0)->n_patches;
+    SW_AUTOFREE int64_t *xy = sw_calloc((size_t)n * 2, sizeof *xy);
+    CHECK_OK(sw_store_coords(opened, 0, 0, xy, &err));
+    for (int64_t i = 0; i < n; i++) CHECK(xy[2 * i] < 512 || xy[2 * i + 1] < 512);
+}
+
+/* ---- artefacts */
+
+/* Of every patch of the slide: what its pixels say must be what the store did. */
+TEST(artefacts_are_left_out_and_counted)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0}, again = {0}, only = {0}, other = {0};
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "artefacts"), *path = sw_path_join(dir, "store");
+    SW_AUTOFREE char *job = sw_path_join(dir, "job"), *slides = sw_path_join(dir, "slides");
+    sw_synth_options synth = sw_synth_options_default();
+    const char *operand = slides;
+    synth.n_slides = 10;
+    synth.size_px = 900;
+    CHECK_OK(sw_synth_write(dir, &synth, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    sw_tile_options o = whole_options(path, 64);
+    o.settings.artefacts = (sw_artefact_options){.max_black_fraction = 0.001, .max_white_fraction = 0.6, .max_pen_fraction = 0.2,
+                                                 .min_laplacian_variance = 60};
+    CHECK_OK(sw_tile(&o, &list, &r, &err));
+    CHECK_INT(r.n_done, 10);
+    CHECK_OK(sw_store_open(path, &store, &err));
+    for (size_t s = 0; s < list.count; s++) {
+        SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        int64_t n_left_out[SW_LEFT_KINDS] = {0}, kept = 0, at = sw_store_find(store, list.entry[s].slide_id);
+        const sw_store_scale *scale = sw_store_scale_get(store, at, 0);
+        SW_AUTOFREE int64_t *xy = sw_calloc((size_t)scale->n_patches * 2, sizeof *xy);
+        CHECK_OK(sw_store_coords(store, at, 0, xy, &err));
+        CHECK_OK(sw_slide_open(list.entry[s].path, NULL, &slide, &err));
+        for (int i = 0; i < 14 * 14; i++) {
+            uint8_t rgb[64 * 64 * 3];
+            sw_artefacts m;
+            CHECK_OK(sw_slide_read_patch(slide, i / 14 * 64, i % 14 * 64, 64, 0.5, rgb, &err));
+            sw_artefacts_measure(rgb, 64, 64, &m);
+            sw_left_out kind = sw_artefacts_judge(&m, &o.settings.artefacts);
+            n_left_out[kind]++;
+            if (kind != SW_LEFT_NOT) continue;
+            CHECK(kept < scale->n_patches && xy[2 * kept] == i / 14 * 64 && xy[2 * kept + 1] == i % 14 * 64);
+            kept++;
+        }
+        CHECK_INT(kept, scale->n_patches);
+        CHECK_INT(kept, r.row[s].n_patches[0]);
+        for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
+            CHECK_INT(scale->n_left_out[kind], n_left_out[kind]);
+            CHECK_INT(r.row[s].n_left_out[kind], n_left_out[kind]);
+        }
+    }
+    CHECK(r.n_left_out[SW_LEFT_WHITE] > 0 && r.n_left_out[SW_LEFT_PEN] > 0 && r.n_left_out[SW_LEFT_BLURRED] > 0);
+    CHECK(r.n_left_out[SW_LEFT_UNREADABLE] == 0 && r.n_damaged == 0);
+    sw_tile_settings back = {0};
+    CHECK_OK(sw_tile_settings_of(store, &back, &err));
+    CHECK(memcmp(&back.artefacts, &o.settings.artefacts, sizeof back.artefacts) == 0);
+    /* a later call counts the same; without a store the positions are the same; other limits are refused */
+    sw_store_close(&store);
+    CHECK_OK(sw_tile(&o, &list, &again, &err));
+    CHECK(again.n_already == 10 && memcmp(again.n_left_out, r.n_left_out, sizeof r.n_left_out) == 0);
+    o.store = NULL;
+    o.trident = job;
+    CHECK_OK(sw_tile(&o, &list, &only, &err));
+    CHECK(only.n_done == 10 && only.n_patches == r.n_patches && memcmp(only.n_left_out, r.n_left_out, sizeof r.n_left_out) == 0);
+    o = whole_options(path, 64);
+    CHECK_INT(sw_tile(&o, &list, &other, &err), SW_E_INVALID);
+    SW_AUTOFREE char *why = sw_asprintf("store %s: it was made with max_black_fraction = 0.001, and (not set) is asked now; use the same "
+                                        "settings, or another store", path);
+    CHECK_STR(err.message, why);
+}
+
+TEST(a_slide_of_which_nothing_is_left_says_why)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "nothing"), *path = sw_path_join(dir, "store");
+    CHECK_OK(make_slides(dir, &list, &err));
+    sw_tile_options o = whole_options(path, 64);
+    o.settings.artefacts.min_laplacian_variance = 1e6;
+    CHECK_OK(sw_tile(&o, &list, &r, &err));
+    CHECK(r.n_failed == 2 && r.row[0].status == SW_TILE_NO_TISSUE);
+    SW_AUTOFREE char *why = sw_asprintf("slide %s: none of its 196 patches at 0.5 microns per pixel is left (196 blurred); look at the slide, "
+                                        "then change the limits", list.entry[0].slide_id);
+    CHECK_STR(reason_of(&r), why);
+    o.settings.artefacts.max_pen_fraction = 1.5;
+    CHECK_INT(sw_tile(&o, &list, &r, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "max_pen_fraction is 1.5; give a share of the patch's pixels from 0 to 1");
 }
 
 TEST(settings_come_back_from_the_store)
