@@ -25,7 +25,7 @@ static const cli_option options[] = {
 /* What positions out of files leave to the command line: the scale's name, the patches' pixels and their quality. */
 static sw_status given_positions(const cli_args *args, const sw_slide_list *list, sw_tile_options *o, sw_error *err)
 {
-    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "masks", "mask"};
+    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "mask"};
     for (size_t i = 0; i < sizeof not_with / sizeof *not_with; i++) {
         if (cli_given(args, not_with[i]))
             return sw_error_set(err, SW_E_INVALID, "--%s does not go with --coords, where the positions are made already", not_with[i]);

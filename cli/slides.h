@@ -32,7 +32,7 @@
     {"max-black-fraction", 0, CLI_REAL, "X", "leave out patches with a larger black share (0 to 1; default: 1, none)"}, \
     {"max-white-fraction", 0, CLI_REAL, "X", "leave out patches with a larger white share (0 to 1; default: 1, none)"}, \
     CLI_MPP_OPTIONS,                                                                                                   \
-    {"masks", 0, CLI_FLAG, NULL, "also write masks, overlays and contours (GeoJSON) beside the patches"},              \
+    {"masks", 0, CLI_FLAG, NULL, "also write pictures of the tissue, its contours (GeoJSON) and pictures of the patches kept"},              \
     {"allow-failures", 0, CLI_FLAG, NULL, "go on (and exit with 0) also when slides failed"},                          \
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"}
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "slidewise/error.h"
+#include "slidewise/image.h"
 #include "slidewise/slide.h"
 #include "slidewise/tissue.h"
 
@@ -49,6 +50,10 @@ SW_API sw_status sw_grid_make(const sw_tissue *tissue, const sw_slide *slide, co
 /* The same for a slide of which only size and resolution are known. */
 SW_API sw_status sw_grid_make_at(const sw_tissue *tissue, int64_t width, int64_t height, double slide_mpp_um,
                                  const sw_grid_options *options, sw_grid *out, sw_error *err) SW_MUST_CHECK;
+/* A picture of what the patches show: `thumbnail` is one of the whole slide (width x height level-0 pixels), and *out is as
+ * large, white but for the pixels whose centre lies in a patch. *out is overwritten; empty on failure. */
+SW_API sw_status sw_grid_stitch(const sw_grid *grid, int64_t width, int64_t height, const sw_image *thumbnail, sw_image *out, sw_error *err)
+    SW_MUST_CHECK;
 SW_API void sw_grid_free(sw_grid *grid); /* clears it; fit for SW_CLEANUP */
 
 #ifdef __cplusplus

@@ -66,7 +66,11 @@ typedef struct sw_tile_options {
     sw_tile_settings settings;
     double slide_mpp_um;       /* resolution of slides that carry none; 0 (default): they fail */
     int threads;               /* 0 (default): all CPUs of this process */
-    bool masks;                /* also write STORE/masks/ID.png, STORE/overlays/ID.jpg and STORE/contours/ID.geojson */
+    bool masks;                /* also write pictures of up to a million pixels: STORE/masks/ID.png, STORE/overlays/ID.jpg and
+                                  STORE/contours/ID.geojson of the tissue (where slides are segmented or a mask is given), and
+                                  STORE/stitches/ID.jpg (ID_1um.jpg … of several scales) of the patches that are kept, the rest white.
+                                  Without a store, as CLAM has them: CLAM/masks/ID.jpg (the overlay) and CLAM/stitches/ID.jpg.
+                                  Slides that the store holds get those that they lack. Default: none */
     bool retry_unreadable;     /* slides of the store of which patches could not be read are tiled again, and replaced where that
                                   works; default: they stay as they are */
     const sw_sink *sink;       /* may be NULL */

@@ -108,7 +108,9 @@ SW_API sw_status sw_tissue_apply_mask(sw_tissue *tissue, const sw_slide *slide, 
 
 /* The mask as a grey picture (PNG or JPEG by extension). */
 SW_API sw_status sw_tissue_write_mask(const sw_tissue *tissue, const char *path, sw_error *err) SW_MUST_CHECK;
-/* Contours (green) and holes (blue) over a thumbnail of at most max_pixels pixels. */
+/* Draws contours (green) and holes (blue) on a picture of the whole slide. */
+SW_API void sw_tissue_draw(const sw_tissue *tissue, double line_thickness_level0_px, sw_image *image);
+/* The same over a thumbnail of at most max_pixels pixels. */
 SW_API sw_status sw_tissue_write_overlay(sw_slide *slide, const sw_tissue *tissue, double line_thickness_level0_px,
                                          int64_t max_pixels, const char *path, sw_error *err) SW_MUST_CHECK;
 /* One QuPath annotation per contour (a Polygon with holes, class "Tissue", level-0 pixels); ids follow from the

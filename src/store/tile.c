@@ -61,9 +61,7 @@ static void tiling_free(tiling *t)
 {
     sw_store_writer_close(&t->writer);
     sw_pool_free(t->run.pool);
-    sw_free(t->run.masks_dir);
-    sw_free(t->run.overlays_dir);
-    sw_free(t->run.contours_dir);
+    sw_tile_pictures_end(&t->run);
     sw_free(t->run.trident_contours_dir);
     sw_free(t->todo);
 }
@@ -144,7 +142,9 @@ static sw_status make_rows(tiling *t, sw_error *err)
         const sw_store_slide *known = in_store(t, row->slide_id);
         if (known) SW_TRY(known_row(t, row, known, err));
         /* The positions of a slide that is in the store are made again to be written for other tools. */
-        bool again = row->status == SW_TILE_ALREADY && (sw_tile_exports(t->run.options) || is_retried(t, row));
+        bool lacks_pictures = false;
+        if (row->status == SW_TILE_ALREADY) SW_TRY(sw_tile_pictures_missing(&t->run, row->slide_id, &lacks_pictures, err));
+        bool again = row->status == SW_TILE_ALREADY && (sw_tile_exports(t->run.options) || lacks_pictures || is_retried(t, row));
         if (!known || again) t->todo[t->n_todo++] = i;
     }
     return SW_OK;
@@ -153,21 +153,14 @@ static sw_status make_rows(tiling *t, sw_error *err)
 static sw_status make_dirs(tiling *t, sw_error *err)
 {
     const sw_tile_options *o = t->run.options;
-    const char *store = o->store;
+    SW_TRY(sw_tile_pictures_begin(&t->run, err));
     if (o->settings.whole_image || o->settings.given_positions) return SW_OK;
     if (o->trident) {
         t->run.trident_contours_dir = sw_path_join(o->trident, "contours_geojson");
         if (!t->run.trident_contours_dir) return sw_nomem(err);
         SW_TRY(sw_mkdir_p(t->run.trident_contours_dir, err));
     }
-    if (!o->masks) return SW_OK;
-    t->run.masks_dir = sw_path_join(store, "masks");
-    t->run.overlays_dir = sw_path_join(store, "overlays");
-    t->run.contours_dir = sw_path_join(store, "contours");
-    if (!t->run.masks_dir || !t->run.overlays_dir || !t->run.contours_dir) return sw_nomem(err);
-    SW_TRY(sw_mkdir_p(t->run.masks_dir, err));
-    SW_TRY(sw_mkdir_p(t->run.overlays_dir, err));
-    return sw_mkdir_p(t->run.contours_dir, err);
+    return SW_OK;
 }
 
 /* ---- the pipeline */
@@ -369,7 +362,8 @@ static sw_status check_options(const sw_tile_options *o, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "%s", o->coords ? "coordinates were given to settings that make their own positions"
                                                                 : "the settings take positions from files, and no files were given");
     }
-    if (o->masks && !o->store) return sw_error_set(err, SW_E_INVALID, "masks are kept in the store, and no store was named");
+    if (o->masks && !o->store && !o->clam)
+        return sw_error_set(err, SW_E_INVALID, "pictures are kept in the store or beside CLAM's positions, and neither was named");
     if (o->clam && o->settings.n_scales > 1) {
         return sw_error_set(err, SW_E_INVALID, "CLAM's files hold one resolution, %d were asked for; give one, or write TRIDENT's files",
                             o->settings.n_scales);

@@ -12,7 +12,6 @@
 
 /* Slides of up to this many patches are encoded before the writer asks for them, so that several can be in flight. */
 #define SMALL_PATCHES 2048
-#define OVERLAY_PIXELS 1000000
 
 sw_tile_status sw_tile_status_of(sw_status status)
 {
@@ -237,28 +236,15 @@ static void count_chunks(sw_tile_job *job)
     }
 }
 
-/* All patches are known: the grids lose those that are left out. */
-static sw_status settle(sw_tile_job *job, sw_error *err)
+/* All patches are known: the grids lose those that are left out, and go where else they are wanted. */
+static sw_status finish_positions(sw_tile_job *job, sw_error *err)
 {
     sw_status status = sw_tile_fates_settle(&job->fates, job->entry->slide_id, job->grid, job->run->options->sink, err);
     job->status = status == SW_E_INVALID ? SW_TILE_NO_TISSUE : sw_tile_status_of(status);
-    if (status == SW_OK) job->status = SW_TILE_FAILED; /* what may fail yet */
-    return status;
-}
-
-static sw_status write_pictures(const sw_tile_job *job, sw_error *err)
-{
-    const sw_tile_run *run = job->run;
-    if (!run->masks_dir || job->tissue.n_contours == 0) return SW_OK;
-    const char *id = job->entry->slide_id;
-    SW_AUTOFREE char *mask = sw_asprintf("%s/%s.png", run->masks_dir, id);
-    SW_AUTOFREE char *overlay = sw_asprintf("%s/%s.jpg", run->overlays_dir, id);
-    SW_AUTOFREE char *contours = sw_asprintf("%s/%s.geojson", run->contours_dir, id);
-    if (!mask || !overlay || !contours) return sw_nomem(err);
-    SW_TRY(sw_tissue_write_mask(&job->tissue, mask, err));
-    SW_TRY(sw_tissue_write_overlay(job->slide, &job->tissue, run->options->settings.tissue.line_thickness, OVERLAY_PIXELS,
-                                   overlay, err));
-    return sw_tissue_write_geojson(&job->tissue, contours, err);
+    if (status != SW_OK) return status;
+    job->status = SW_TILE_FAILED; /* what may fail yet */
+    SW_TRY(sw_tile_pictures_stitch(job, err));
+    return sw_tile_export(job, err);
 }
 
 static void warn_of_unseen(const sw_tile_job *job)
@@ -280,8 +266,7 @@ static sw_status prepare_positions(sw_tile_job *job, sw_error *err)
         job->status = sw_tile_status_of(status);
         if (status != SW_OK) return status;
     }
-    SW_TRY(settle(job, err));
-    return sw_tile_export(job, err);
+    return finish_positions(job, err);
 }
 
 static sw_status prepare(sw_tile_job *job, sw_error *err)
@@ -297,7 +282,7 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
     warn_of_unseen(job);
     count_chunks(job);
     SW_TRY(sw_tile_fates_new(job->grid, o->settings.n_scales, &job->fates, err));
-    SW_TRY(write_pictures(job, err));
+    SW_TRY(sw_tile_pictures_tissue(job, err));
     if (job->positions_only) {
         SW_TRY(prepare_positions(job, err));
     } else if (job->n_patches <= SMALL_PATCHES) {
@@ -319,6 +304,7 @@ void sw_tile_job_free(sw_tile_job *job)
     for (int i = 0; i < SW_STORE_MAX_SCALES; i++) sw_grid_free(&job->grid[i]);
     sw_tile_fates_free(&job->fates);
     sw_tissue_free(&job->tissue);
+    sw_image_free(&job->thumbnail);
     sw_slide_close(&job->slide);
     sw_free(job);
 }
@@ -479,8 +465,7 @@ sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wr
     *fatal = false;
     sw_status status = put_chunks(job, writer, wrote, ctx, fatal, err);
     job->status = sw_tile_status_of(status);
-    if (status == SW_OK) status = settle(job, err);
-    if (status == SW_OK) status = sw_tile_export(job, err);
+    if (status == SW_OK) status = finish_positions(job, err);
     if (status == SW_OK) {
         status = commit(job, writer, start, err);
         *fatal = status != SW_OK && status != SW_E_NOT_FOUND;
@@ -508,5 +493,6 @@ sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, s
         if (!grid->xy || !grid->contour) return sw_nomem(err);
         SW_TRY(sw_store_writer_coords(writer, known->slide_id, i, grid->xy, err));
     }
+    SW_TRY(sw_tile_pictures_stitch(job, err));
     return sw_tile_export(job, err);
 }

@@ -24,7 +24,7 @@ sw_status sw_tile_settings_check(const sw_tile_settings *settings, sw_error *err
 typedef struct sw_tile_run {
     const sw_tile_options *options;
     sw_pool *pool;
-    char *masks_dir, *overlays_dir, *contours_dir; /* NULL: not wanted */
+    char *masks_dir, *overlays_dir, *contours_dir, *stitches_dir; /* NULL: not wanted */
     char *trident_contours_dir;                    /* NULL: not wanted */
     atomic_llong read_ns, encode_ns;               /* over all threads */
 } sw_tile_run;
@@ -45,6 +45,7 @@ typedef struct sw_tile_job {
     const sw_slide_entry *entry;
     sw_slide *slide;
     sw_tissue tissue;
+    sw_image thumbnail; /* empty: no pictures are wanted, or they are written */
     sw_grid grid[SW_STORE_MAX_SCALES];
     bool positions_only; /* nothing is written to the store: there is none, or the slide is in it */
     bool in_store;       /* and stays as it is */
@@ -68,13 +69,26 @@ sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out
  * store that failed, not the slide. `wrote` is called after every chunk. */
 sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wrote)(void *ctx, int64_t patches), void *ctx,
                             bool *fatal, sw_error *err) SW_MUST_CHECK;
-/* Of a slide that is in the store: the positions that the store holds, for other tools, whatever the slide gives today. */
+/* Of a slide that is in the store: the positions that the store holds, for other tools and the stitched picture, whatever the
+ * slide gives today. */
 sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, sw_error *err) SW_MUST_CHECK;
 /* The share of the slide that is tissue; of given positions, that the patches cover. */
 double sw_tile_job_tissue(const sw_tile_job *job);
 /* Opens a slide with the resolution that its entry or `slide_mpp_um` gives. `sink`: may be NULL. */
 sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_sink *sink, sw_slide **out,
                              sw_error *err) SW_MUST_CHECK;
+
+/* --- pictures (tile_picture.c) */
+
+/* Makes the folders of those that are wanted. */
+sw_status sw_tile_pictures_begin(sw_tile_run *run, sw_error *err) SW_MUST_CHECK;
+void sw_tile_pictures_end(sw_tile_run *run);
+/* *missing: pictures are wanted, and the slide has none yet. */
+sw_status sw_tile_pictures_missing(const sw_tile_run *run, const char *slide_id, bool *missing, sw_error *err) SW_MUST_CHECK;
+/* Those of the tissue; reads the thumbnail for the stitched ones. */
+sw_status sw_tile_pictures_tissue(sw_tile_job *job, sw_error *err) SW_MUST_CHECK;
+/* Those of the grids, which must be settled; frees the thumbnail. */
+sw_status sw_tile_pictures_stitch(sw_tile_job *job, sw_error *err) SW_MUST_CHECK;
 
 /* --- positions that come from or go to files of other tools (tile_coords.c) */
 

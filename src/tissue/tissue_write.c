@@ -45,22 +45,27 @@ static void draw_ring(sw_image *image, const sw_ring *ring, double downsample_x,
     }
 }
 
-sw_status sw_tissue_write_overlay(sw_slide *slide, const sw_tissue *tissue, double line_thickness_level0_px,
-                                  int64_t max_pixels, const char *path, sw_error *err)
+void sw_tissue_draw(const sw_tissue *tissue, double line_thickness_level0_px, sw_image *image)
 {
     static const uint8_t green[3] = {0, 255, 0}, blue[3] = {0, 0, 255};
-    SW_CLEANUP(sw_image_free) sw_image image = {0};
-    SW_TRY(sw_slide_thumbnail(slide, max_pixels, &image, NULL, err));
-    double down_x = (double)tissue->width / (double)image.width, down_y = (double)tissue->height / (double)image.height;
+    double down_x = (double)tissue->width / (double)image->width, down_y = (double)tissue->height / (double)image->height;
     int64_t size = (int64_t)(line_thickness_level0_px / sqrt(down_x * down_y));
-    int64_t limit = (image.width < image.height ? image.width : image.height) / 100; /* small pictures stay visible */
+    int64_t limit = (image->width < image->height ? image->width : image->height) / 100; /* small pictures stay visible */
     size = size > limit ? limit : size;
     size = size < 1 ? 1 : size;
     for (int64_t i = 0; i < tissue->n_contours; i++) {
         const sw_contour *contour = &tissue->contour[i];
-        draw_ring(&image, &contour->outer, down_x, down_y, size, green);
-        for (int h = 0; h < contour->n_holes; h++) draw_ring(&image, &contour->hole[h], down_x, down_y, size, blue);
+        draw_ring(image, &contour->outer, down_x, down_y, size, green);
+        for (int h = 0; h < contour->n_holes; h++) draw_ring(image, &contour->hole[h], down_x, down_y, size, blue);
     }
+}
+
+sw_status sw_tissue_write_overlay(sw_slide *slide, const sw_tissue *tissue, double line_thickness_level0_px,
+                                  int64_t max_pixels, const char *path, sw_error *err)
+{
+    SW_CLEANUP(sw_image_free) sw_image image = {0};
+    SW_TRY(sw_slide_thumbnail(slide, max_pixels, &image, NULL, err));
+    sw_tissue_draw(tissue, line_thickness_level0_px, &image);
     return sw_image_write(path, &image, err);
 }
 

@@ -16,6 +16,7 @@ cp "$T/out" "$T/first"
 check "the table names both scales" grep -qE '^slide +status +0.5 um +1 um' "$T/out"
 check "and says how it went" grep -qE "^3 slides: 3 done, 0 already done, 0 failed; [1-9][0-9]* patches in $store; the table is in $store/slides.csv$" "$T/out"
 check "masks, overlays and contours are there" test "$(ls "$store"/masks/*.png "$store"/overlays/*.jpg "$store"/contours/*.geojson | wc -l)" = 9
+check "and what is kept at each scale" test "$(ls "$store"/stitches/*_0.5um.jpg "$store"/stitches/*_1um.jpg | wc -l)" = 6
 check "the CSV has a row per slide" test "$(grep -c ',done,' "$store/slides.csv")" = 3
 check "and the columns that are documented" grep -qx 'slide_id,status,patches_0.5um,patches_1um,left_out_unreadable,left_out_black,left_out_white,left_out_pen,left_out_blurred,unreadable_fraction,tissue_fraction,seconds,path,reason' "$store/slides.csv"
 
@@ -28,6 +29,15 @@ check "the patches are counted all the same" test "$(grep -oE '[0-9]+ patches' "
 expect_failure "other settings are refused" 1 \
     "slidewise: store $store: it was made with patch_px = 128, and 64 is asked now; use the same settings, or another store" \
     "$SLIDEWISE" tile "$T/synth/slides" --store "$store" --mpp 0.5 --mpp 1 --preset bwh_biopsy --patch-px 64 --quiet
+
+# Pictures without a store, where CLAM has them; of whole images only what is kept.
+tile "$T/synth/slides" --clam "$T/clam" --mpp 1 --masks
+expect_status "pictures beside CLAM's positions" 0
+check "overlays and stitches" test "$(ls "$T"/clam/masks/*.jpg "$T"/clam/stitches/*.jpg | wc -l) $(ls "$T/clam" | wc -l)" = "6 4"
+tile "$T/synth/slides" --store "$T/store8" --mpp 1 --no-tissue
+tile "$T/synth/slides" --store "$T/store8" --mpp 1 --no-tissue --masks
+expect_status "pictures of a store that has none" 0
+check "only stitches" test "$(ls "$T"/store8/stitches/*.jpg | wc -l) $(ls -d "$T"/store8/*/ | wc -l)" = "3 1"
 
 # One good slide among bad ones.
 bad=$T/bad

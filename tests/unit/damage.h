@@ -20,17 +20,24 @@ static inline uint32_t damage_u16(const char *bytes)
     return damage_u32(bytes) & 0xffff;
 }
 
-/* Element `index` of a tag of longs in directory `directory`; 0: there is none. */
-static inline uint32_t damage_element(const sw_buf *file, int directory, uint32_t tag, uint32_t index)
+/* Where element `index` of a tag of longs in directory `directory` stands; 0: there is none. */
+static inline uint32_t damage_element_at(const sw_buf *file, int directory, uint32_t tag, uint32_t index)
 {
     uint32_t at = damage_u32(file->data + 4);
     for (int d = 0; d < directory; d++) at = damage_u32(file->data + at + 2 + 12 * damage_u16(file->data + at));
     for (uint32_t i = 0, n = damage_u16(file->data + at); i < n; i++) {
         const char *entry = file->data + at + 2 + 12 * i;
         if (damage_u16(entry) != tag || index >= damage_u32(entry + 4)) continue;
-        return damage_u32(damage_u32(entry + 4) == 1 ? entry + 8 : file->data + damage_u32(entry + 8) + 4 * index);
+        return damage_u32(entry + 4) == 1 ? at + 2 + 12 * i + 8 : damage_u32(entry + 8) + 4 * index;
     }
     return 0;
+}
+
+/* The element itself; 0: there is none. */
+static inline uint32_t damage_element(const sw_buf *file, int directory, uint32_t tag, uint32_t index)
+{
+    uint32_t at = damage_element_at(file, directory, tag, index);
+    return at == 0 ? 0 : damage_u32(file->data + at);
 }
 
 /* Copies `from` to `to` with the bytes of tile `tile` of directory `directory` zeroed (from == to: in place). */

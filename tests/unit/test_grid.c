@@ -227,3 +227,18 @@ TEST(a_slide_without_resolution_has_no_grid)
              "%s: no microns per pixel in the file; give --mpp (e.g. --mpp 0.5) or a CSV with columns slide_id,mpp", path);
     CHECK_STR(err.message, expected);
 }
+
+/* Pixels of 10 x 10 level-0 pixels: those whose centre lies in a patch, [left, left + 15). */
+TEST(a_stitch_shows_the_patches_and_nothing_else)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_image_free) sw_image thumbnail = {0}, out = {0};
+    int64_t xy[] = {5, 0, 30, 26, -20, 35, 1000, 1000};
+    sw_grid grid = {.patch_level0_px = 15, .n_patches = 4, .xy = xy};
+    static const char *const shown[4] = {"##..", "....", "....", "...#"};
+    CHECK_OK(sw_image_new(4, 4, 0, &thumbnail, &err));
+    for (int i = 0; i < 48; i++) thumbnail.rgb[i] = (uint8_t)(i * 5);
+    CHECK_OK(sw_grid_stitch(&grid, 40, 40, &thumbnail, &out, &err));
+    CHECK(out.width == 4 && out.height == 4);
+    for (int i = 0; i < 48; i++) CHECK_INT(out.rgb[i], shown[i / 12][i / 3 % 4] == '#' ? i * 5 : 255);
+}

@@ -383,6 +383,35 @@ TEST(what_is_left_of_a_slide_with_a_damaged_tile)
     CHECK(strstr(err.message, "pixels of level 2 at (0, 0) cannot be read: "));
 }
 
+/* A tile that was never scanned: Aperio's files say so with a length of 0, and OpenSlide gives transparent pixels. */
+TEST(what_was_never_scanned_is_white)
+{
+    NEED_DATA();
+    sw_error err = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf file = {0};
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL, *whole = NULL;
+    static uint8_t got[3 * 720 * 720], want[3 * 720 * 720];
+    const char *copy = in_scratch("never.svs", 1), *original = in_data("slides/CMU-1-Small-Region.svs", 0);
+    CHECK_OK(sw_file_read(original, &file, &err));
+    uint32_t at = damage_element_at(&file, 0, 325, 11); /* second row, second column of ten tiles of 240 pixels */
+    CHECK(at > 0);
+    memset(file.data + at, 0, 4);
+    CHECK_OK(sw_file_write(copy, file.data, file.size, &err));
+    CHECK_OK(sw_slide_open(copy, NULL, &slide, &err));
+    CHECK_OK(sw_slide_open(original, NULL, &whole, &err));
+    CHECK_OK(sw_slide_read(slide, 0, 0, 0, 720, 720, got, &err));
+    CHECK_OK(sw_slide_read(whole, 0, 0, 0, 720, 720, want, &err));
+    int white = 0, other = 0;
+    for (int i = 0; i < 720 * 720; i++) {
+        bool hole = i % 720 / 240 == 1 && i / 720 / 240 == 1;
+        static const uint8_t nothing[3] = {255, 255, 255};
+        white += hole && memcmp(got + 3 * i, nothing, 3) == 0;
+        other += !hole && memcmp(got + 3 * i, want + 3 * i, 3) != 0;
+    }
+    CHECK_INT(white, 240 * 240);
+    CHECK_INT(other, 0);
+}
+
 TEST(resolution_comes_from_the_best_source)
 {
     static const struct {

@@ -324,6 +324,16 @@ TEST(damage_on_the_level_of_the_tissue_is_told)
 
 /* ---- artefacts */
 
+/* Whether the pixels of a picture around a patch's centre are white; the picture has the slide's own size. */
+static bool is_white_at(const sw_image *picture, int64_t x, int64_t y)
+{
+    for (int64_t row = y + 16; row < y + 48; row++) {
+        for (int64_t i = 3 * (row * picture->width + x + 16); i < 3 * (row * picture->width + x + 48); i++)
+            if (picture->rgb[i] < 250) return false;
+    }
+    return true;
+}
+
 /* Of every patch of the slide: what its pixels say must be what the store did. */
 TEST(artefacts_are_left_out_and_counted)
 {
@@ -342,11 +352,16 @@ TEST(artefacts_are_left_out_and_counted)
     sw_tile_options o = whole_options(path, 64);
     o.settings.artefacts = (sw_artefact_options){.max_black_fraction = 0.001, .max_white_fraction = 0.6, .max_pen_fraction = 0.2,
                                                  .min_laplacian_variance = 60};
+    o.masks = true;
     CHECK_OK(sw_tile(&o, &list, &r, &err));
     CHECK_INT(r.n_done, 10);
     CHECK_OK(sw_store_open(path, &store, &err));
     for (size_t s = 0; s < list.count; s++) {
         SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        SW_CLEANUP(sw_image_free) sw_image stitch = {0};
+        SW_AUTOFREE char *picture = sw_asprintf("%s/stitches/%s.jpg", path, list.entry[s].slide_id);
+        CHECK_OK(sw_image_read(picture, &stitch, &err));
+        CHECK(stitch.width == 900 && stitch.height == 900);
         int64_t n_left_out[SW_LEFT_KINDS] = {0}, kept = 0, at = sw_store_find(store, list.entry[s].slide_id);
         const sw_store_scale *scale = sw_store_scale_get(store, at, 0);
         SW_AUTOFREE int64_t *xy = sw_calloc((size_t)scale->n_patches * 2, sizeof *xy);
@@ -359,6 +374,7 @@ TEST(artefacts_are_left_out_and_counted)
             sw_artefacts_measure(rgb, 64, 64, &m);
             sw_left_out kind = sw_artefacts_judge(&m, &o.settings.artefacts);
             n_left_out[kind]++;
+            if (kind == SW_LEFT_NOT || kind == SW_LEFT_PEN) CHECK(is_white_at(&stitch, i / 14 * 64, i % 14 * 64) == (kind != SW_LEFT_NOT));
             if (kind != SW_LEFT_NOT) continue;
             CHECK(kept < scale->n_patches && xy[2 * kept] == i / 14 * 64 && xy[2 * kept + 1] == i % 14 * 64);
             kept++;
@@ -377,10 +393,19 @@ TEST(artefacts_are_left_out_and_counted)
     CHECK(memcmp(&back.artefacts, &o.settings.artefacts, sizeof back.artefacts) == 0);
     /* a later call counts the same; without a store the positions are the same; other limits are refused */
     sw_store_close(&store);
-    CHECK_OK(sw_tile(&o, &list, &again, &err));
+    SW_CLEANUP(sw_buf_free) sw_buf before = {0}, after = {0};
+    SW_AUTOFREE char *picture = sw_asprintf("%s/stitches/%s.jpg", path, list.entry[3].slide_id);
+    CHECK_OK(sw_file_read(picture, &before, &err));
+    CHECK_OK(sw_file_remove(picture, &err));
+    CHECK_OK(sw_tile(&o, &list, &again, &err)); /* draws the picture that is missing */
+    CHECK_OK(sw_file_read(picture, &after, &err));
+    CHECK(before.size == after.size && memcmp(before.data, after.data, after.size) == 0);
     CHECK(again.n_already == 10 && memcmp(again.n_left_out, r.n_left_out, sizeof r.n_left_out) == 0);
     o.store = NULL;
     o.trident = job;
+    CHECK_INT(sw_tile(&o, &list, &only, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "pictures are kept in the store or beside CLAM's positions, and neither was named");
+    o.masks = false;
     CHECK_OK(sw_tile(&o, &list, &only, &err));
     CHECK(only.n_done == 10 && only.n_patches == r.n_patches && memcmp(only.n_left_out, r.n_left_out, sizeof r.n_left_out) == 0);
     o = whole_options(path, 64);
