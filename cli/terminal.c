@@ -45,6 +45,7 @@ void cli_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file at the limit of its size (ulimit -f) is an error with a sentence, not an end without one */
 }
 
 void cli_end_progress(void)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -50,10 +51,26 @@ static bool disk_is_full(const char *dir)
     return statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < FULL_DISK_BYTES;
 }
 
+/* The same where the process may not write larger files: the write that reaches the limit is cut short. */
+static bool file_is_at_limit(const char *dir)
+{
+    struct rlimit most;
+    struct stat file;
+    SW_AUTOFREE char *data = sw_path_join(dir, "data.mdb");
+    if (!data || getrlimit(RLIMIT_FSIZE, &most) != 0 || most.rlim_cur == RLIM_INFINITY || stat(data, &file) != 0) return false;
+    return (uint64_t)file.st_size + FULL_DISK_BYTES > (uint64_t)most.rlim_cur;
+}
+
 static sw_status kv_error(const char *dir, int rc, bool writing, sw_error *err)
 {
     if (rc == EIO && writing && disk_is_full(dir)) rc = ENOSPC;
+    if (rc == EIO && writing && file_is_at_limit(dir)) rc = EFBIG;
     switch (rc) {
+    case EFBIG:
+        return sw_error_set(err, SW_E_NOSPACE,
+                            "store %s: its data.mdb is as large as files may become here; raise the limit (ulimit -f) and run the same "
+                            "command again (whole slides are kept), or choose another place",
+                            dir);
     case ENOSPC:
     case EDQUOT:
         return sw_error_set(err, SW_E_NOSPACE,
