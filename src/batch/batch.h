@@ -127,6 +127,20 @@ int64_t sw_loader_bags(const sw_loader *loader);
 int64_t sw_loader_bytes(const sw_loader *loader);
 /* Begins epoch `epoch` (0-based) at step `first_step` (resuming); what was prefetched before is dropped. */
 sw_status sw_loader_begin(sw_loader *loader, uint32_t epoch, int64_t first_step, sw_error *err) SW_MUST_CHECK;
+/* Where the sampler is attention, sw_loader_begin prepares nothing: each step is given its patches before it is asked for, and
+ * only that step follows. */
+typedef struct sw_batch_given {
+    int64_t *n;    /* [bags of the step] patches of each bag, at most the plan's total */
+    sw_pick *pick; /* [bags of the step, total of the plan] */
+    sw_crop *crop; /* the same; of a step of one bag its first n[0] */
+} sw_batch_given;
+/* What `given` points to is borrowed until the next call, sw_loader_begin or sw_loader_free. */
+sw_status sw_loader_give(sw_loader *loader, int64_t step, const sw_batch_given *given, sw_error *err) SW_MUST_CHECK;
+/* The bags of a step of the epoch begun: their number, and their indices into dataset->bag, borrowed. */
+int64_t sw_loader_step_bags(const sw_loader *loader, int64_t step, const int64_t **bag);
+/* How every patch of one of these bags is cut in this step: crop [n], source_px [n] the patches' sides. */
+sw_status sw_loader_crops(const sw_loader *loader, int64_t step, int64_t bag_of_step, int64_t n, const int *source_px,
+                          sw_crop *crop, sw_error *err) SW_MUST_CHECK;
 /* The next step, owned by the caller; *batch NULL at the end of the epoch. Chunks of the step before that were not asked
  * for are skipped. */
 sw_status sw_loader_next(sw_loader *loader, sw_batch **batch, sw_error *err) SW_MUST_CHECK;
@@ -163,6 +177,8 @@ typedef struct sw_eval_loader_options {
     int64_t chunk_patches;
     sw_channel_order channel_order;
     int ahead; /* chunks prepared ahead, >= 1 */
+    const sw_crop *crop; /* [patches of the source] how each is cut, borrowed; NULL: whole */
+    bool scaled;         /* with `crop`: as augment.fast_decode scaled */
 } sw_eval_loader_options;
 
 /* Borrows source and pool until sw_eval_loader_free. */

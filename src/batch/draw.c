@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which bags and patches a step has and how they are cut: everything about it but its pixels. */
+#include <string.h>
+
 #include "base/fs.h"
 #include "base/mem.h"
 #include "batch/load.h"
@@ -73,17 +75,50 @@ static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_
     return SW_OK;
 }
 
+/* Positions of the patches at a scale, [count, 2], owned by the caller. */
+static sw_status positions(const sw_draw *d, const sw_bag *bag, int s, int64_t count, int64_t **out, sw_error *err)
+{
+    int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
+    if (sw_store_scale_get(d->store, bag->store_slide, at)->patch_level0_px <= 0)
+        return sw_error_set(err, SW_E_INVALID, "its patches were imported without positions; set bag.sampler to another than regional_slide");
+    SW_AUTOFREE int64_t *xy = sw_malloc((size_t)count * 2 * sizeof(*xy));
+    if (!xy) return sw_nomem(err);
+    SW_TRY(sw_store_coords(d->store, bag->store_slide, at, xy, err));
+    *out = SW_STEAL(xy);
+    return SW_OK;
+}
+
+static sw_status sample(const sw_draw *d, sw_batch *b, int64_t i, int64_t *n, sw_error *err)
+{
+    const sw_bag *bag = &d->dataset->bag[b->bag[i]];
+    const sw_sample_plan *plan = &d->scales->plan;
+    int64_t *xy[SW_CONFIG_MAX_SCALES] = {0};
+    sw_sample_pool pool = {{0}, {0}};
+    sw_status status = SW_OK;
+    for (int s = 0; s < d->scales->n && status == SW_OK; s++) {
+        int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
+        pool.count[s] = at < 0 ? 0 : sw_store_scale_get(d->store, bag->store_slide, at)->n_patches;
+        if (plan->sampler == SW_SAMPLER_REGIONAL_SLIDE && pool.count[s] > plan->n[s])
+            status = positions(d, bag, s, pool.count[s], &xy[s], err);
+        pool.xy[s] = xy[s];
+    }
+    if (status == SW_OK)
+        status = sw_sample_bag(plan, &pool, d->options->pad, d->options->seed, d->epoch, (uint32_t)b->bag[i],
+                               b->pick + i * plan->total, n, err);
+    for (int s = 0; s < d->scales->n; s++) sw_free(xy[s]);
+    return status;
+}
+
 static sw_status draw_bag(const sw_draw *d, sw_batch *b, int64_t i, sw_error *err)
 {
     const sw_bag *bag = &d->dataset->bag[b->bag[i]];
-    int64_t count[SW_CONFIG_MAX_SCALES], n = 0, wanted = d->scales->plan.total;
-    for (int s = 0; s < d->scales->n; s++) {
-        int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
-        count[s] = at < 0 ? 0 : sw_store_scale_get(d->store, bag->store_slide, at)->n_patches;
+    int64_t n = 0, wanted = d->scales->plan.total;
+    if (d->given) {
+        n = d->given->n[i];
+        memcpy(b->pick + i * wanted, d->given->pick + i * wanted, (size_t)n * sizeof(*b->pick));
+    } else if (sample(d, b, i, &n, err) != SW_OK) {
+        return sw_error_prefix(err, "slide %s", bag->slide_id);
     }
-    sw_status status = sw_sample_bag(&d->scales->plan, count, d->options->pad, d->options->seed, d->epoch,
-                                     (uint32_t)b->bag[i], b->pick + i * wanted, &n, err);
-    if (status != SW_OK) return sw_error_prefix(err, "slide %s", bag->slide_id);
     if (n == wanted) return SW_OK;
     if (d->options->batch_bags > 1) {
         return sw_error_set(err, SW_E_INVALID, "slide %s has %lld of the %lld patches that a bag asks for; set bag.pad to true, or train.batch_bags to 1",
@@ -116,6 +151,11 @@ sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error
         SW_TRY(draw_bag(d, b, i, err));
     }
     locate(d, b);
+    if (d->given) {
+        memcpy(b->crop, d->given->crop, (size_t)(n_bags * b->bag_patches) * sizeof(*b->crop));
+        *out = SW_STEAL(b);
+        return SW_OK;
+    }
     sw_augment_step draw = {.augment = &d->options->augment, .seed = d->options->seed, .epoch = d->epoch,
                             .step = (uint32_t)step, .n_bags = n_bags, .bag_patches = b->bag_patches, .bag = b->bag,
                             .source_px = b->source_px};

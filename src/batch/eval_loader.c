@@ -37,7 +37,7 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
     sw_eval_loader *l = m->loader;
     int px = sw_patch_source_px(l->source);
     sw_crop whole = {.width = px, .height = px};
-    sw_cut cut = {&l->rule, px, &whole, c->px};
+    sw_cut cut = {&l->rule, px, l->options.crop ? &l->options.crop[c->first + i] : &whole, c->px};
     sw_maker *maker = NULL;
     sw_timer timer = sw_timer_start();
     SW_TRY(sw_maker_take(&l->makers, &maker, err));
@@ -82,6 +82,7 @@ sw_status sw_eval_loader_new(sw_patch_source *source, const sw_eval_loader_optio
     if (!l) return sw_nomem(err);
     *l = (sw_eval_loader){.source = source, .options = *options, .pool = pool,
                           .rule = sw_pixel_rule_of(options->channel_order)};
+    l->rule.scaled = options->crop && options->scaled;
     int64_t chunks = (sw_patch_source_count(source) + options->chunk_patches - 1) / options->chunk_patches;
     sw_makers_init(&l->makers);
     sw_status status = sw_prefetch_new(pool, chunks, options->ahead, produce, discard, l, &l->prefetch, err);

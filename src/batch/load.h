@@ -84,6 +84,7 @@ typedef struct sw_draw {
     const int64_t *order; /* [n_bags] index into the dataset, in this epoch's order */
     int64_t n_bags;
     uint32_t epoch;
+    const sw_batch_given *given; /* patches and crops of the one step that is drawn; NULL: they are drawn here */
 } sw_draw;
 /* One step, with one owner. The same whoever draws it and whenever. */
 sw_status sw_batch_draw(const sw_draw *draw, int64_t step, sw_batch **out, sw_error *err) SW_MUST_CHECK;

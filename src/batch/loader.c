@@ -31,6 +31,7 @@ struct sw_loader {
     size_t buffer_bytes;
     sw_makers makers;
     sw_prefetch *prefetch; /* NULL: no epoch is begun */
+    sw_batch_given given;  /* by sw_loader_give */
 
     pthread_mutex_t lock;  /* of what follows, up to the blank line */
     sw_batch **plan;       /* [plans] steps in work: step s in slot s % plans */
@@ -298,12 +299,44 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
     }
     stop(l);
     l->draw.epoch = epoch;
+    l->draw.given = NULL;
     l->first_step = l->next_step = first_step;
     l->count = (sw_loader_count){.decoded = 0};
     memcpy(l->order, l->bag, (size_t)l->draw.n_bags * sizeof(*l->order));
     sw_sample_order(l->options.seed, epoch, l->order, l->draw.n_bags);
-    l->items_left = (l->steps - first_step) * l->step_items;
+    bool waits = l->scales.plan.sampler == SW_SAMPLER_ATTENTION; /* for sw_loader_give */
+    l->items_left = waits ? 0 : (l->steps - first_step) * l->step_items;
     return sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err);
+}
+
+sw_status sw_loader_give(sw_loader *l, int64_t step, const sw_batch_given *given, sw_error *err)
+{
+    if (!l->prefetch || step < 0 || step >= l->steps)
+        return sw_error_set(err, SW_E_INTERNAL, "step %lld of an epoch was given out of order", (long long)step);
+    stop(l);
+    l->given = *given;
+    l->draw.given = &l->given;
+    l->first_step = l->next_step = step;
+    l->items_left = l->step_items;
+    return sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err);
+}
+
+int64_t sw_loader_step_bags(const sw_loader *l, int64_t step, const int64_t **bag)
+{
+    int64_t first = step * l->options.batch_bags, left = l->draw.n_bags - first;
+    *bag = l->order + first;
+    return left < l->options.batch_bags ? left : l->options.batch_bags;
+}
+
+sw_status sw_loader_crops(const sw_loader *l, int64_t step, int64_t bag_of_step, int64_t n, const int *source_px,
+                          sw_crop *crop, sw_error *err)
+{
+    const int64_t *bag = NULL;
+    (void)sw_loader_step_bags(l, step, &bag);
+    sw_augment_step draw = {.augment = &l->options.augment, .seed = l->options.seed, .epoch = l->draw.epoch,
+                            .step = (uint32_t)(step * l->options.batch_bags + bag_of_step), .n_bags = 1, .bag_patches = n,
+                            .bag = bag + bag_of_step, .source_px = source_px};
+    return sw_augment_draw(&draw, crop, err);
 }
 
 sw_status sw_loader_next(sw_loader *l, sw_batch **batch, sw_error *err)

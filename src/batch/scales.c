@@ -97,6 +97,9 @@ sw_status sw_bag_scales_resolve(const sw_config *config, const sw_store *store, 
     } else {
         SW_TRY(sw_sample_plan_reference(config->bag.patches, config->bag.divisor, c.n, &out->plan, err));
     }
+    out->plan.sampler = config->bag.sampler;
+    out->plan.regions = config->bag.regions;
+    out->plan.ratio = config->bag.attention_ratio;
     int used = c.n;
     if (config->eval.mpp_um > 0) {
         out->eval = 0;

@@ -21,6 +21,8 @@ typedef enum sw_cfg_repeats { SW_CFG_REPEATS_ERROR, SW_CFG_REPEATS_KEEP } sw_cfg
 typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT_FILE, SW_CFG_SPLIT_RANDOM,
                             SW_CFG_SPLIT_KFOLD } sw_cfg_split;
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
+typedef enum sw_sampler { SW_SAMPLER_RANDOM, SW_SAMPLER_REGIONAL_1D, SW_SAMPLER_REGIONAL_2D, SW_SAMPLER_REGIONAL_SLIDE,
+                          SW_SAMPLER_ATTENTION } sw_sampler;
 typedef enum sw_cfg_preset { SW_CFG_PRESET_NONE, SW_CFG_PRESET_WEAK, SW_CFG_PRESET_STRONG } sw_cfg_preset;
 typedef enum sw_augment_share { SW_SHARE_PATCH, SW_SHARE_CHUNK } sw_augment_share;
 typedef enum sw_fast_decode { SW_DECODE_EXACT, SW_DECODE_SCALED } sw_fast_decode;
@@ -77,6 +79,9 @@ typedef struct sw_config {
         sw_scale_rule scale_rule;
         double divisor;
         bool pad;
+        sw_sampler sampler;
+        int64_t regions;
+        double attention_ratio;
     } bag;
     struct {
         sw_cfg_preset preset;

@@ -75,6 +75,18 @@ static sw_status check_scales(const sw_config *c, const sw_config_place *place, 
     return SW_OK;
 }
 
+static sw_status check_sampler(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    if (c->bag.sampler != SW_SAMPLER_ATTENTION) return SW_OK;
+    if (c->train.ema == 0) {
+        return sw_config_complain(place, err, "bag.sampler: attention is that of the moving average; set train.ema (such as 0.9997)");
+    }
+    if (c->bag.scales.count != 1) {
+        return sw_config_complain(place, err, "bag.sampler: attention draws from one scale; name it in bag.scales (such as [{mpp: 1}])");
+    }
+    return SW_OK;
+}
+
 static sw_status check_training(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
     if (c->train.select != SW_CFG_SELECT_MAIN && c->train.ema == 0) {
@@ -103,6 +115,7 @@ sw_status sw_config_check(const sw_config *config, const char *name_for_errors, 
     SW_TRY(check_classes(config, &place, err));
     SW_TRY(check_split(config, &place, err));
     SW_TRY(check_scales(config, &place, err));
+    SW_TRY(check_sampler(config, &place, err));
     SW_TRY(check_training(config, &place, err));
     return check_run(config, &place, err);
 }

@@ -54,7 +54,9 @@ static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_i
     sw_eval_loader_options lo = {.crop_px = o->crop_px,
                                  .chunk_patches = o->chunk_patches,
                                  .channel_order = o->channel_order,
-                                 .ahead = o->ahead};
+                                 .ahead = o->ahead,
+                                 .crop = o->crop,
+                                 .scaled = o->scaled};
     SW_TRY(sw_eval_loader_new(source, &lo, o->pool, &loader, err));
     sw_status status = SW_OK;
     for (;;) {

@@ -25,6 +25,8 @@ typedef struct sw_infer_options {
     int crop_px;           /* side the encoder sees: whole patches are resized to it */
     sw_channel_order channel_order;
     int ahead;             /* chunks loaded ahead of the encoder */
+    const sw_crop *crop;   /* [patches] how each is cut, borrowed; NULL: whole patches */
+    bool scaled;           /* with `crop`: as augment.fast_decode scaled */
     sw_pool *pool;         /* borrowed: decodes the chunks */
     sw_meter *meter;       /* borrowed, may be NULL: ticked with patches */
     int64_t meter_base;    /* patches counted before this bag */

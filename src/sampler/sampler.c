@@ -2,6 +2,8 @@
 #include "sampler/sampler.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -63,41 +65,238 @@ sw_status sw_sample_plan_shares(int64_t patches, int n_scales, const double *sha
     return SW_OK;
 }
 
-/* `want` of `count` in random order: the first steps of a Fisher-Yates shuffle. */
-static sw_status draw_some(sw_rng *rng, int64_t count, int64_t want, int64_t scale, sw_pick *out, sw_error *err)
+/* The first `want` steps of a Fisher-Yates shuffle of `index` [count]. */
+static void shuffle_some(sw_rng *rng, int64_t *index, int64_t count, int64_t want)
+{
+    for (int64_t i = 0; i < want; i++) {
+        int64_t j = i + (int64_t)sw_rng_below(rng, (uint64_t)(count - i)), chosen = index[j];
+        index[j] = index[i];
+        index[i] = chosen;
+    }
+}
+
+static sw_status draw_random(sw_rng *rng, int64_t count, int64_t want, int64_t *out, sw_error *err)
 {
     SW_AUTOFREE int64_t *index = sw_malloc((size_t)count * sizeof(*index));
     if (!index) return sw_nomem(err);
     for (int64_t i = 0; i < count; i++) index[i] = i;
-    for (int64_t i = 0; i < want; i++) {
-        int64_t j = i + (int64_t)sw_rng_below(rng, (uint64_t)(count - i)), chosen = index[j];
-        index[j] = index[i];
-        out[i] = (sw_pick){.scale = scale, .patch = chosen};
+    shuffle_some(rng, index, count, want);
+    memcpy(out, index, (size_t)want * sizeof(*out));
+    return SW_OK;
+}
+
+/* Completes `out`, of which `n` are chosen, to `want` at random from the others. */
+static sw_status complete(sw_rng *rng, int64_t count, int64_t n, int64_t want, int64_t *out, sw_error *err)
+{
+    SW_AUTOFREE bool *taken = sw_calloc((size_t)count, sizeof(*taken));
+    SW_AUTOFREE int64_t *left = sw_malloc((size_t)count * sizeof(*left));
+    int64_t n_left = 0;
+    if (!taken || !left) return sw_nomem(err);
+    for (int64_t i = 0; i < n; i++) taken[out[i]] = true;
+    for (int64_t i = 0; i < count; i++) {
+        if (!taken[i]) left[n_left++] = i;
+    }
+    shuffle_some(rng, left, n_left, want - n);
+    memcpy(out + n, left, (size_t)(want - n) * sizeof(*out));
+    return SW_OK;
+}
+
+static sw_status draw_intervals(sw_rng *rng, int64_t count, int64_t want, int64_t regions, int64_t *out, sw_error *err)
+{
+    int64_t length = (count + regions - 1) / regions, n = 0;
+    for (int64_t start = 0; start < count && n < want; start += length) {
+        int64_t offset = (int64_t)sw_rng_below(rng, (uint64_t)length), last = count - start - 1;
+        out[n++] = start + (offset < last ? offset : last); /* the clipping makes the last patch likelier, as in the reference */
+    }
+    return complete(rng, count, n, want, out, err);
+}
+
+/* Up to `quota` random patches of each cell, cell by cell; cell[i] in [0, cells), or -1: in none. */
+static sw_status draw_cells(sw_rng *rng, const int64_t *cell, int64_t cells, int64_t count, int64_t quota, int64_t want,
+                            int64_t *out, sw_error *err)
+{
+    SW_AUTOFREE int64_t *end = sw_calloc((size_t)cells + 1, sizeof(*end));
+    SW_AUTOFREE int64_t *sorted = sw_malloc((size_t)count * sizeof(*sorted));
+    int64_t n = 0;
+    if (!end || !sorted) return sw_nomem(err);
+    for (int64_t i = 0; i < count; i++) {
+        if (cell[i] >= 0) end[cell[i] + 1]++;
+    }
+    for (int64_t c = 0; c < cells; c++) end[c + 1] += end[c];
+    for (int64_t i = 0; i < count; i++) { /* a counting sort: end[c] moves from the start of c to its end */
+        if (cell[i] >= 0) sorted[end[cell[i]]++] = i;
+    }
+    for (int64_t c = 0; c < cells; c++) {
+        int64_t first = c > 0 ? end[c - 1] : 0, have = end[c] - first, take = have < quota ? have : quota;
+        shuffle_some(rng, sorted + first, have, take);
+        memcpy(out + n, sorted + first, (size_t)take * sizeof(*out));
+        n += take;
+    }
+    return complete(rng, count, n, want, out, err);
+}
+
+static int64_t side_of(int64_t count)
+{
+    int64_t side = (int64_t)ceil(sqrt((double)count));
+    while (side * side < count) side++;
+    while (side > 1 && (side - 1) * (side - 1) >= count) side--;
+    return side;
+}
+
+static sw_status draw_square(sw_rng *rng, int64_t count, int64_t want, int64_t regions, int64_t *out, sw_error *err)
+{
+    SW_AUTOFREE int64_t *cell = sw_malloc((size_t)count * sizeof(*cell));
+    if (!cell) return sw_nomem(err);
+    int64_t side = side_of(count), step = side / regions;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = step > 0 ? i / side / step : regions, column = step > 0 ? i % side / step : regions;
+        cell[i] = row < regions && column < regions ? row * regions + column : -1;
+    }
+    return draw_cells(rng, cell, regions * regions, count, want / (regions * regions), want, out, err);
+}
+
+/* The region of `value` among equal parts of [low, high]. */
+static int64_t region_of(int64_t value, int64_t low, int64_t high, int64_t regions)
+{
+    return (int64_t)((double)(value - low) / ((double)(high - low) + 1) * (double)regions);
+}
+
+static sw_status draw_places(sw_rng *rng, const int64_t *xy, int64_t count, int64_t want, int64_t regions, int64_t *out,
+                             sw_error *err)
+{
+    SW_AUTOFREE int64_t *cell = sw_malloc((size_t)count * sizeof(*cell));
+    SW_AUTOFREE bool *used = sw_calloc((size_t)(regions * regions), sizeof(*used));
+    int64_t low[2] = {xy[0], xy[1]}, high[2] = {xy[0], xy[1]}, parts = 0;
+    if (!cell || !used) return sw_nomem(err);
+    for (int64_t i = 0; i < 2 * count; i++) {
+        if (xy[i] < low[i % 2]) low[i % 2] = xy[i];
+        if (xy[i] > high[i % 2]) high[i % 2] = xy[i];
+    }
+    for (int64_t i = 0; i < count; i++) {
+        cell[i] = region_of(xy[2 * i + 1], low[1], high[1], regions) * regions + region_of(xy[2 * i], low[0], high[0], regions);
+        parts += !used[cell[i]];
+        used[cell[i]] = true;
+    }
+    return draw_cells(rng, cell, regions * regions, count, want / parts, want, out, err);
+}
+
+static sw_status draw_some(sw_rng *rng, const sw_sample_plan *plan, const sw_sample_pool *pool, int s, int64_t *out,
+                           sw_error *err)
+{
+    int64_t have = pool->count[s], want = plan->n[s];
+    switch (plan->sampler) {
+    case SW_SAMPLER_RANDOM: return draw_random(rng, have, want, out, err);
+    case SW_SAMPLER_REGIONAL_1D: return draw_intervals(rng, have, want, plan->regions, out, err);
+    case SW_SAMPLER_REGIONAL_2D: return draw_square(rng, have, want, plan->regions, out, err);
+    case SW_SAMPLER_REGIONAL_SLIDE: return draw_places(rng, pool->xy[s], have, want, plan->regions, out, err);
+    case SW_SAMPLER_ATTENTION: break;
+    }
+    return sw_error_set(err, SW_E_INTERNAL, "attention sampling needs attention");
+}
+
+static int64_t *put_all(int64_t *out, int64_t have)
+{
+    for (int64_t i = 0; i < have; i++) out[i] = i;
+    return out + have;
+}
+
+/* All patches of scale `s`, and as many of them again as are missing. */
+static int64_t take_all(const sw_sample_plan *plan, int64_t have, bool pad, uint64_t seed, uint32_t epoch, uint32_t bag, int s,
+                        int64_t *out)
+{
+    int64_t *next = put_all(out, have);
+    if (!pad) return have;
+    sw_rng rng = sw_rng_stream(seed, SW_RNG_PAD, epoch, bag, (uint32_t)s);
+    for (int64_t i = have; i < plan->n[s]; i++) *next++ = (int64_t)sw_rng_below(&rng, (uint64_t)have);
+    return plan->n[s];
+}
+
+static sw_status check_scale(int64_t have, int64_t want, int s, sw_error *err)
+{
+    if (have >= 1) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "no patch at scale %d, of which %lld are asked", s + 1, (long long)want);
+}
+
+sw_status sw_sample_bag(const sw_sample_plan *plan, const sw_sample_pool *pool, bool pad, uint64_t seed, uint32_t epoch,
+                        uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err)
+{
+    SW_AUTOFREE int64_t *index = sw_malloc((size_t)plan->total * sizeof(*index));
+    int64_t n = 0;
+    if (!index) return sw_nomem(err);
+    for (int s = 0; s < plan->n_scales; s++) {
+        int64_t want = plan->n[s], have = pool->count[s], got = want;
+        if (want == 0) continue;
+        SW_TRY(check_scale(have, want, s, err));
+        sw_rng rng = sw_rng_stream(seed, SW_RNG_SAMPLE, epoch, bag, (uint32_t)s);
+        if (have > want) SW_TRY(draw_some(&rng, plan, pool, s, index, err));
+        else got = take_all(plan, have, pad, seed, epoch, bag, s, index);
+        for (int64_t i = 0; i < got; i++) out[n++] = (sw_pick){.scale = s, .patch = index[i]};
+    }
+    *n_out = n;
+    return SW_OK;
+}
+
+/* --- attention */
+
+typedef struct scored {
+    double score;
+    int64_t patch;
+} scored;
+
+static int by_score(const void *a, const void *b)
+{
+    const scored *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return x->patch < y->patch ? -1 : x->patch > y->patch;
+}
+
+/* One vote of this head for each of its `k` best patches. */
+static void vote(const float *attention, int64_t patches, int64_t k, scored *list, double *votes)
+{
+    for (int64_t i = 0; i < patches; i++) list[i] = (scored){attention[i], i};
+    qsort(list, (size_t)patches, sizeof(*list), by_score);
+    for (int64_t i = 0; i < k; i++) votes[list[i].patch]++;
+}
+
+/* The `k` best patches in falling order: by attention, or by votes of the heads. */
+static sw_status choose(const float *attention, int heads, int64_t patches, int64_t k, int64_t *out, sw_error *err)
+{
+    SW_AUTOFREE scored *list = sw_malloc((size_t)patches * sizeof(*list));
+    SW_AUTOFREE double *votes = sw_calloc((size_t)patches, sizeof(*votes));
+    if (!list || !votes) return sw_nomem(err);
+    for (int h = 0; h < heads && heads > 1; h++) vote(attention + h * patches, patches, k, list, votes);
+    for (int64_t i = 0; i < patches; i++) list[i] = (scored){heads > 1 ? votes[i] : (double)attention[i], i};
+    qsort(list, (size_t)patches, sizeof(*list), by_score);
+    for (int64_t i = 0; i < k; i++) out[i] = list[i].patch;
+    return SW_OK;
+}
+
+static sw_status check_attention(const float *attention, int64_t n, sw_error *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(attention[i])) return sw_error_set(err, SW_E_INVALID, "attention %g is not a weight", (double)attention[i]);
     }
     return SW_OK;
 }
 
-sw_status sw_sample_bag(const sw_sample_plan *plan, const int64_t *count, bool pad, uint64_t seed, uint32_t epoch,
-                        uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err)
+sw_status sw_sample_attended(const sw_sample_plan *plan, const float *attention, int heads, int64_t patches, bool pad,
+                             uint64_t seed, uint32_t epoch, uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err)
 {
-    int64_t n = 0;
-    for (int s = 0; s < plan->n_scales; s++) {
-        int64_t want = plan->n[s], have = count[s];
-        if (want == 0) continue;
-        if (have < 1) return sw_error_set(err, SW_E_INVALID, "no patch at scale %d, of which %lld are asked", s + 1, (long long)want);
-        if (have > want) {
-            sw_rng rng = sw_rng_stream(seed, SW_RNG_SAMPLE, epoch, bag, (uint32_t)s);
-            SW_TRY(draw_some(&rng, have, want, s, out + n, err));
-            n += want;
-            continue;
-        }
-        for (int64_t i = 0; i < have; i++) out[n++] = (sw_pick){.scale = s, .patch = i};
-        if (!pad) continue;
-        sw_rng rng = sw_rng_stream(seed, SW_RNG_PAD, epoch, bag, (uint32_t)s);
-        for (int64_t i = have; i < want; i++) {
-            out[n++] = (sw_pick){.scale = s, .patch = (int64_t)sw_rng_below(&rng, (uint64_t)have)};
-        }
+    int64_t want = plan->total, best = want, n = want;
+    SW_TRY(check_scale(patches, want, 0, err));
+    SW_TRY(check_attention(attention, heads * patches, err));
+    if (plan->ratio > 0 && plan->ratio < 1) best = (int64_t)((double)want / plan->ratio);
+    if (best > patches) best = patches;
+    SW_AUTOFREE int64_t *index = sw_malloc((size_t)(best > want ? best : want) * sizeof(*index));
+    if (!index) return sw_nomem(err);
+    if (patches <= want) {
+        n = take_all(plan, patches, pad, seed, epoch, bag, 0, index);
+    } else {
+        sw_rng rng = sw_rng_stream(seed, SW_RNG_SAMPLE, epoch, bag, 0);
+        SW_TRY(choose(attention, heads, patches, best, index, err));
+        if (best > want) shuffle_some(&rng, index, best, want);
     }
+    for (int64_t i = 0; i < n; i++) out[i] = (sw_pick){.scale = 0, .patch = index[i]};
     *n_out = n;
     return SW_OK;
 }

@@ -9,11 +9,14 @@
 #include "config/config.h"
 #include "slidewise/error.h"
 
-/* The patches per scale of a bag of n: [n_scales] in the order they stand in the bag. */
+/* The patches per scale of a bag of n: [n_scales] in the order they stand in the bag, and how they are drawn. */
 typedef struct sw_sample_plan {
     int n_scales;
     int64_t n[SW_CONFIG_MAX_SCALES];
     int64_t total;
+    sw_sampler sampler; /* random where sw_sample_plan_reference or _shares made the plan */
+    int64_t regions;    /* G of the regional samplers */
+    double ratio;       /* of attention sampling, (0, 1]: see sw_sample_attended */
 } sw_sample_plan;
 
 /* The reference's rule, for one or two scales: floor(patches / divisor) of the first (low magnification), the rest of the
@@ -29,13 +32,37 @@ typedef struct sw_pick {
     int64_t patch;  /* index into the scale's patches */
 } sw_pick;
 
-/* Draws a bag (Zheng et al., multi-scale random instance sampling). count[s] patches exist at scale s. Per scale: more than
- * asked: a random subset in random order; fewer and `pad`: all in order, then draws with replacement; else all in order.
+/* What a bag has to draw from. */
+typedef struct sw_sample_pool {
+    int64_t count[SW_CONFIG_MAX_SCALES];     /* patches at each scale of the plan */
+    const int64_t *xy[SW_CONFIG_MAX_SCALES]; /* [count, 2] positions in level-0 pixels; read by the sampler regional_slide only */
+} sw_sample_pool;
+
+/* Draws a bag. Per scale: fewer patches than asked and `pad`: all in order, then draws with replacement; not more than asked:
+ * all in order; more: `want` of them without replacement, chosen by plan->sampler:
+ *   random          a random subset in random order (multi-scale random instance sampling; on one scale plain random sampling)
+ *   regional_1d     the list of patches is cut into intervals of ceil(count / regions); one random patch of each comes first,
+ *                   then the rest at random from those not chosen (the reference implementation's num_group_1d)
+ *   regional_2d     the list fills a square of side ceil(sqrt(count)) row by row, which regions x regions cells of
+ *                   floor(side / regions) divide (what lies beyond belongs to none); floor(want / regions^2) random patches of
+ *                   each cell, or all where it has fewer, then the rest at random (the reference's num_group_2d as it was meant:
+ *                   the published code fails there)
+ *   regional_slide  the same over true positions: regions x regions equal parts of the patches' bounding box, of which each
+ *                   that has patches gives floor(want / parts that have some)
+ *   attention       is drawn by sw_sample_attended; here SW_E_INTERNAL
  * out: [plan->total], caller's; *n_out is less than the total where scales are short and `pad` is off. `bag` is an
  * identity that does not depend on the order of an epoch (the index into the dataset). A scale without any patch of
  * which some are asked is SW_E_INVALID. */
-sw_status sw_sample_bag(const sw_sample_plan *plan, const int64_t *count, bool pad, uint64_t seed, uint32_t epoch,
+sw_status sw_sample_bag(const sw_sample_plan *plan, const sw_sample_pool *pool, bool pad, uint64_t seed, uint32_t epoch,
                         uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err) SW_MUST_CHECK;
+
+/* Attention sampling: plan->total of the `patches` of a bag by the attention [heads, patches] of a teacher. One head: those
+ * with most attention, in falling order. Several: each head votes for its own best ones, and the patches with most votes are
+ * taken. Of equals the lower index comes first. plan->ratio < 1 chooses total / ratio so and takes a random `total` of them. Not more
+ * patches than asked: as sw_sample_bag. The plan has one scale. */
+sw_status sw_sample_attended(const sw_sample_plan *plan, const float *attention, int heads, int64_t patches, bool pad,
+                             uint64_t seed, uint32_t epoch, uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err)
+    SW_MUST_CHECK;
 
 /* Shuffles `index` [n] for an epoch. */
 void sw_sample_order(uint64_t seed, uint32_t epoch, int64_t *index, int64_t n);

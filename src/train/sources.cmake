@@ -1,4 +1,5 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/train/attend.c
   ${CMAKE_SOURCE_DIR}/src/train/chunks.c
   ${CMAKE_SOURCE_DIR}/src/train/events.c
   ${CMAKE_SOURCE_DIR}/src/train/runlog.c

@@ -140,6 +140,7 @@ static sw_status run_steps(loop *l, sw_error *err)
     meter.p.rate_unit = "patches";
     while (t->state.epoch_step < steps) {
         sw_batch *batch = NULL;
+        if (t->config.bag.sampler == SW_SAMPLER_ATTENTION) SW_TRY(sw_trainer_attend(t, t->state.epoch_step, err));
         SW_TRY(sw_loader_next(t->loader, &batch, err));
         if (!batch) return sw_error_set(err, SW_E_INTERNAL, "the loader ended %lld steps early",
                                         (long long)(steps - t->state.epoch_step));

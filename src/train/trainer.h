@@ -31,6 +31,7 @@ typedef struct sw_trainer {
     int metric;        /* sw_metric_id that selects */
     sw_pool *pool;
     sw_loader *loader;
+    sw_batch_given given; /* attention sampling: the step's patches; owned */
     sw_backend *be;
     sw_model *model, *ema; /* ema NULL: off */
     sw_model_use use;
@@ -51,6 +52,11 @@ void sw_trainer_close(sw_trainer *t);
 /* Sets train.chunk_patches and eval.chunk_patches of the configuration where they are not given. */
 sw_status sw_trainer_choose_chunks(sw_trainer *t, bool resumed, sw_error *err) SW_MUST_CHECK;
 void sw_trainer_report_memory(const sw_trainer *t); /* the peak beside what was expected */
+
+/* --- attend.c */
+/* Chooses the patches of step `step` of the epoch begun and gives them to the loader (bag.sampler attention). */
+sw_status sw_trainer_attend(sw_trainer *t, int64_t step, sw_error *err) SW_MUST_CHECK;
+void sw_trainer_attend_free(sw_trainer *t);
 
 /* --- save.c */
 extern const char sw_trainer_state_key[]; /* of a checkpoint's metadata */

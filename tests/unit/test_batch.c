@@ -680,3 +680,82 @@ TEST(workers_by_measure)
     CHECK_INT(sw_loader_workers(&before, &after, 50, 8), 8); /* nothing but waiting */
     CHECK_INT(sw_loader_workers(&before, &before, 100, 8), 1);
 }
+
+/* --- steps that are given their patches (attention sampling) */
+
+/* Pixels of all patches of a bag at the first scale, cut by `crop`. */
+static sw_status look_at_all(const fixture *f, int64_t bag, const sw_crop *crop, int64_t n, float *out)
+{
+    SW_CLEANUP(source_free_ptr) sw_patch_source *source = NULL;
+    SW_CLEANUP(eval_free_ptr) sw_eval_loader *l = NULL;
+    const sw_bag *b = &f->dataset->bag[bag];
+    sw_eval_loader_options o = {.crop_px = CROP, .chunk_patches = 7, .ahead = 1, .crop = crop};
+    int scale = sw_store_scale_find(f->store, b->store_slide, f->scales.mpp_um[0]);
+    SW_TRY(sw_patch_source_store(f->store, b->store_slide, scale, &source, &err));
+    SW_TRY(sw_eval_loader_new(source, &o, f->pool, &l, &err));
+    for (int64_t first = 0; first < n;) {
+        SW_CLEANUP(chunk_free_ptr) sw_eval_chunk *c = NULL;
+        SW_TRY(sw_eval_loader_next(l, &c, NULL, &err));
+        memcpy(out + first * 3 * CROP * CROP, c->images, (size_t)(c->count * 3 * CROP * CROP) * sizeof *out);
+        first += c->count;
+    }
+    return SW_OK;
+}
+
+TEST(a_given_step_trains_on_the_pixels_that_were_looked_at)
+{
+    static const char *const share[] = {"patch", "chunk"};
+    enum { N = 3 * CROP * CROP };
+    for (int k = 0; k < 2; k++) {
+        char sets[200];
+        SW_CLEANUP(fixture_free) fixture f = {0};
+        SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+        snprintf(sets, sizeof sets, "bag.sampler=attention|bag.scales=[{mpp: 1}]|bag.patches=5|train.chunk_patches=4|augment.share=%s",
+                 share[k]);
+        CHECK_OK(fixture_new(&f, "store", 2, sets));
+        CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+        CHECK_OK(sw_loader_begin(l, 2, 0, &err));
+        for (int64_t step = 1; step >= 0; step--) { /* in any order: each is given on its own */
+            const int64_t *bag = NULL;
+            int64_t n[2] = {5, 5};
+            sw_pick pick[10];
+            sw_crop crop[10], every[2][HIGH];
+            int px[HIGH];
+            SW_AUTOFREE float *seen = sw_malloc(2 * HIGH * N * sizeof *seen);
+            CHECK_INT(sw_loader_step_bags(l, step, &bag), 2);
+            for (int i = 0; i < HIGH; i++) px[i] = PX;
+            for (int i = 0; i < 2; i++) {
+                CHECK_OK(sw_loader_crops(l, step, i, HIGH, px, every[i], &err));
+                CHECK_OK(look_at_all(&f, bag[i], every[i], HIGH, seen + i * HIGH * N));
+                for (int j = 0; j < 5; j++) {
+                    pick[i * 5 + j] = (sw_pick){0, (7 * j + 3 * i + 19) % HIGH};
+                    crop[i * 5 + j] = every[i][pick[i * 5 + j].patch];
+                }
+            }
+            CHECK(memcmp(&every[0][0], &every[1][0], sizeof(sw_crop)) != 0);
+            sw_batch_given given = {n, pick, crop};
+            CHECK_OK(sw_loader_give(l, step, &given, &err));
+            SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+            SW_AUTOFREE float *images = NULL;
+            CHECK_OK(sw_loader_next(l, &b, &err));
+            CHECK(b && b->step == step && b->n_bags == 2 && b->bag_patches == 5 && b->bag[0] == bag[0] && b->bag[1] == bag[1]);
+            CHECK_OK(take_pixels(l, b, true, &images));
+            for (int i = 0; i < 10; i++)
+                CHECK(memcmp(images + i * N, seen + (i / 5 * HIGH + pick[i].patch) * N, N * sizeof *images) == 0);
+        }
+        CHECK_INT(sw_loader_give(l, 2, NULL, &err), SW_E_INTERNAL);
+        CHECK_STR(err.message, "step 2 of an epoch was given out of order");
+    }
+}
+
+TEST(a_regional_sampler_asks_the_store_for_positions)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    CHECK_OK(fixture_new(&f, "store", 1, "bag.sampler=regional_slide|bag.regions=2"));
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l)); /* all patches of this store lie at (0, 0): one part */
+    CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+    CHECK_OK(sw_loader_next(l, &b, &err));
+    CHECK(b && b->bag_patches == 16);
+}

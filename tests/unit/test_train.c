@@ -479,6 +479,33 @@ TEST(a_frozen_encoder_does_not_move)
     drop("frozen2");
 }
 
+/* --- attention sampling */
+
+#define ATTENDED "bag.sampler=attention|bag.scales=[{mpp: 1}]|bag.patches=2|train.batch_bags=2|train.ema=0.5|train.epochs=2"
+
+TEST(attention_sampling_trains_and_resumes_to_the_byte)
+{
+    CHECK_OK(train_all("attended", both, ATTENDED, NULL));
+    setup s = {.table = both, .sets = ATTENDED, .stop_after = 3};
+    CHECK_OK(train("attended2", s, NULL));
+    s.stop_after = 0;
+    s.resume = true;
+    CHECK_OK(train("attended2", s, NULL));
+    CHECK(same_files("attended", "attended2", "checkpoints/best.safetensors"));
+    CHECK(same_files("attended", "attended2", "predictions_test.csv"));
+    CHECK_OK(train_all("attended3", both, ATTENDED "|bag.sampler=random", NULL));
+    CHECK(!same_files("attended", "attended3", "checkpoints/best.safetensors"));
+    CHECK(train_all("attended4", both, ATTENDED "|aggregator.name=mean", NULL) == SW_E_INVALID);
+    CHECK(strstr(err.message, ": aggregator.name: mean has no attention to sample by; set bag.sampler to another than attention"));
+    CHECK(train_all("attended5", both, "bag.sampler=attention", NULL) == SW_E_INVALID);
+    CHECK_STR(err.message, "configuration: bag.sampler: attention is that of the moving average; set train.ema (such as 0.9997)");
+    CHECK(train_all("attended5", both, "bag.sampler=attention|train.ema=0.5", NULL) == SW_E_INVALID);
+    CHECK_STR(err.message, "configuration: bag.sampler: attention draws from one scale; name it in bag.scales (such as [{mpp: 1}])");
+    drop("attended");
+    drop("attended2");
+    drop("attended3");
+}
+
 /* --- memory that runs out */
 
 /* Calls with the k-th allocation failing, k growing by a quarter, until none fails: the error is returned, nothing leaks. */
