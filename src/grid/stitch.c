@@ -18,7 +18,7 @@ sw_status sw_grid_stitch(const sw_grid *grid, int64_t width, int64_t height, con
     *out = (sw_image){0};
     SW_TRY(sw_image_new(thumbnail->width, thumbnail->height, 255, out, err));
     for (int64_t i = 0; i < grid->n_patches; i++) {
-        double left = (double)grid->xy[2 * i], top = (double)grid->xy[2 * i + 1], side = grid->patch_level0_px;
+        double left = (double)grid->xy[2 * i], top = (double)grid->xy[2 * i + 1], side = ceil(grid->patch_level0_px - 1e-9); /* whole pixels: no seams */
         int64_t x0 = pixel_from(left, scale_x, out->width), x1 = pixel_from(left + side, scale_x, out->width);
         int64_t y0 = pixel_from(top, scale_y, out->height), y1 = pixel_from(top + side, scale_y, out->height);
         for (int64_t y = y0; y < y1 && x0 < x1; y++) {
