@@ -22,6 +22,10 @@ sw_status sw_contour_rule_parse(const char *name, sw_contour_rule *out, sw_error
         *out = (sw_contour_rule)i;
         return SW_OK;
     }
+    if (strcmp(name, "four_pt_easy") == 0) { /* as CLAM's classes call it */
+        *out = SW_CONTOUR_FOUR_PT;
+        return SW_OK;
+    }
     return sw_error_set(err, SW_E_INVALID, "\"%s\" is no contour rule; there are four_pt, four_pt_hard, center and basic",
                         name);
 }

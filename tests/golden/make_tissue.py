@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reference segmentation (OpenCV) and patch grid for tests/unit/test_tissue.c and test_grid.c.
+"""Reference segmentation (OpenCV) and patch grid for tests/unit/test_tissue.c and test_grid.c, and for
+tests/golden/test_tissue_slides.c.
 
 usage: make_tissue.py synthetic            prints the numbers of a small made-up picture, as C
        make_tissue.py PICTURE STH MTH CLOSE A_T A_H HOLES SCALE_X SCALE_Y OURS.txt OURS.grid R
                                            compares a segmentation and a grid written by slidewise
-Needs OpenCV and NumPy; run by hand."""
+       make_tissue.py slides DATA > tissue_slides.csv
+                                           the patches of every slide below DATA/slides and DATA/atlas-mini/slides
+Needs OpenCV 4 and NumPy, and openslide-python for slides; run by hand."""
+import os
 import sys
 
 import cv2
@@ -36,19 +40,24 @@ def scaled(contour, sx, sy):
     return (contour.astype(np.float64) * (sx, sy)).astype(np.int32)
 
 
-def grid(kept, sx, sy, side, rule="four_pt"):
-    """CLAM's order; side: level-0 pixels, whole."""
+def grid(kept, sx, sy, side, rule="four_pt", within=None):
+    """CLAM's order; side: level-0 pixels, whole; within: (width, height) of the slide where patches must not reach beyond it."""
     out = []
     for outer, holes in kept:
         outer, holes = scaled(outer, sx, sy), [scaled(h, sx, sy) for h in holes]
         x0, y0, w, h = cv2.boundingRect(outer)
-        for x in range(x0, x0 + w, side):
-            for y in range(y0, y0 + h, side):
+        stop_x, stop_y = x0 + w, y0 + h
+        if within:
+            stop_x, stop_y = min(stop_x, within[0] - side + 1), min(stop_y, within[1] - side + 1)
+        for x in range(x0, stop_x, side):
+            for y in range(y0, stop_y, side):
                 cx, cy, shift = x + side // 2, y + side // 2, int(side // 2 * 0.5)
                 points = [(cx - shift, cy - shift), (cx + shift, cy - shift), (cx - shift, cy + shift),
-                          (cx + shift, cy + shift)] if shift else [(cx, cy)]
+                          (cx + shift, cy + shift)] if shift and rule.startswith("four_pt") else [(cx, cy)]
+                if rule == "basic":
+                    points = [(x, y)]
                 inside = [cv2.pointPolygonTest(outer, (float(a), float(b)), False) >= 0 for a, b in points]
-                if not any(inside):
+                if not (all(inside) if rule == "four_pt_hard" else any(inside)):
                     continue
                 if any(cv2.pointPolygonTest(hole, (x + side / 2, y + side / 2), False) > 0 for hole in holes):
                     continue
@@ -81,7 +90,46 @@ def synthetic():
     return rgb.astype(np.uint8)
 
 
-if sys.argv[1] == "synthetic":
+# sthresh, mthresh, close, a_t, a_h, max_n_holes
+PRESETS = {"clam": (8, 7, 4, 100, 16, 8), "tcga": (8, 7, 4, 16, 4, 8), "tcga_nsclc": (8, 7, 4, 100, 16, 32),
+           "bwh_biopsy": (15, 11, 2, 1, 1, 2), "bwh_resection": (15, 11, 4, 100, 16, 8)}
+SIDE = 256
+
+
+def columns(g):
+    """x:y,y,y;x:y ... in the order of the grid"""
+    text, last = "", None
+    for x, y in g:
+        text += f",{y}" if x == last else f"{';' if text else ''}{x}:{y}"
+        last = x
+    return text
+
+
+def slides(data):
+    import openslide
+    print("slide,preset,otsu,rule,padding,seg_level,contours,patches,positions")
+    for folder in ("slides", "atlas-mini/slides"):
+        for name in sorted(os.listdir(os.path.join(data, folder))):
+            try:
+                s = openslide.OpenSlide(os.path.join(data, folder, name))
+            except openslide.OpenSlideError:
+                continue
+            level = 0 if s.level_count == 1 else max(i for i, d in enumerate(s.level_downsamples) if d <= 64)
+            rgb = np.array(s.read_region((0, 0), level, s.level_dimensions[level]))[:, :, :3]
+            sx, sy = (a / b for a, b in zip(s.dimensions, s.level_dimensions[level]))
+            cases = [(p, False, "four_pt", True) for p in PRESETS]
+            if folder == "slides" or name < "b":
+                cases += [("bwh_biopsy", False, r, True) for r in ("four_pt_hard", "center", "basic")]
+                cases += [("bwh_biopsy", False, "four_pt", False), ("tcga", True, "four_pt", True)]
+            for preset, otsu, rule, padding in cases:
+                _, _, kept = segment(rgb, *PRESETS[preset], sx, sy, otsu)
+                g = grid(kept, sx, sy, SIDE, rule, None if padding else s.dimensions)
+                print(f"{folder}/{name},{preset},{int(otsu)},{rule},{int(padding)},{level},{len(kept)},{len(g)},\"{columns(g)}\"")
+
+
+if sys.argv[1] == "slides":
+    slides(sys.argv[2])
+elif sys.argv[1] == "synthetic":
     rgb = synthetic()
     for name, args in {"plain": (8, 7, 4, 0.2, 0.05, 8), "no_close": (15, 3, 0, 0.01, 0.01, 1), "odd": (20, 5, 5, 0, 0, 8)}.items():
         for otsu in (False, True):

@@ -318,6 +318,20 @@ TEST(presets_by_name_and_from_clam_tables)
     CHECK_STR(err.message, expected_message);
 }
 
+TEST(contour_rules_by_name)
+{
+    sw_error err = {0};
+    sw_contour_rule rule;
+    for (int i = 0; i < 4; i++) {
+        CHECK_OK(sw_contour_rule_parse(sw_contour_rule_name((sw_contour_rule)i), &rule, &err));
+        CHECK_INT(rule, i);
+    }
+    CHECK_OK(sw_contour_rule_parse("four_pt_easy", &rule, &err));
+    CHECK_INT(rule, SW_CONTOUR_FOUR_PT);
+    CHECK_INT(sw_contour_rule_parse("four", &rule, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "\"four\" is no contour rule; there are four_pt, four_pt_hard, center and basic");
+}
+
 TEST(geojson_is_closed_and_the_same_every_time)
 {
     sw_error err = {0};
