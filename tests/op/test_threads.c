@@ -73,7 +73,9 @@ TEST(deterministic_convolutions_and_norms_give_the_same_bits_with_any_threads)
         int n, c, size, o, k, stride;
         unsigned blocked;
     } cases[] = {{11, 3, 21, 32, 7, 2, 0x80}, {5, 5, 9, 7, 3, 1, 0}, {13, 32, 10, 32, 3, 1, 0x81}, {7, 32, 11, 64, 3, 2, 0x81},
-                 {9, 32, 8, 64, 1, 2, 0x81}, {1, 32, 12, 32, 3, 1, 0x81}, {70, 16, 4, 16, 3, 1, 0x81}};
+                 {9, 32, 8, 64, 1, 2, 0x81}, {1, 32, 12, 32, 3, 1, 0x81}, {70, 16, 4, 16, 3, 1, 0x81},
+                 /* fewer partial gradients of the weights than threads: cut by output channels */
+                 {2, 64, 4, 256, 3, 1, 0x81}, {1, 64, 4, 192, 3, 1, 0x81}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int pad = cases[i].k / 2, out = (cases[i].size + 2 * pad - cases[i].k) / cases[i].stride + 1;
         int64_t n = cases[i].n, c = cases[i].c, o = cases[i].o, size = cases[i].size, k = cases[i].k;

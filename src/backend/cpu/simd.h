@@ -50,6 +50,7 @@ typedef struct sw_simd_attend {
 typedef struct sw_simd_wino {
     int h, w, tiles_y, tiles_x;
     int64_t c, k;       /* input channels (a multiple of the block), output channels (of wino_width) */
+    int64_t k_begin, k_end; /* weights: the output channels whose gradient is wanted; multiples of wino_width */
     int64_t tiles_most; /* tiles that a stage has room for */
     const void *x;      /* [n, c / block, h, w, block] */
     void *y;            /* [n, k / block, h, w, block] */
@@ -132,7 +133,7 @@ typedef struct sw_simd_typed {
 
     /* --- 3x3 convolution, see simd_wino_impl.h */
     void (*wino_forward)(const sw_simd_wino *a, int64_t first, int64_t count);
-    /* transforms of x [.., channels] and of a gradient of y, tiles [first, first + count) */
+    /* transforms of x [.., channels] and of a gradient of y (its channels from k_begin to k_end), tiles [first, first + count) */
     void (*wino_input)(const sw_simd_wino *a, const void *x, int64_t channels, int64_t first, int64_t count,
                        float *stage, int64_t step);
     void (*wino_grad)(const sw_simd_wino *a, const void *dy, int64_t channels, int64_t first, int64_t count,

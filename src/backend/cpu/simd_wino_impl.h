@@ -191,7 +191,7 @@ static void wino_weight_product(const sw_simd_wino *a, int64_t count, bool add)
 {
     int64_t in_step = a->tiles_most * a->c + SW_WINO_PAD, grad_step = a->tiles_most * a->k + SW_WINO_PAD;
     for (int f = 0; f < 36; f++)
-        for (int64_t k = 0; k < a->k; k += WINO_WIDTH)
+        for (int64_t k = a->k_begin; k < a->k_end; k += WINO_WIDTH)
             wino_product(a->c, a->in_stage + f * in_step, 1, a->c, a->out_stage + f * grad_step + k, a->k, count,
                          a->u + f * wino_u_step(a) + k, a->k, add);
 }

@@ -101,7 +101,7 @@ static void TYPED(wino_grad)(const sw_simd_wino *a, const void *dy_, int64_t cha
     const ELEM *dy = dy_;
     ELEM patch[16 * BLOCK] __attribute__((aligned(64)));
     int64_t plane = (int64_t)a->h * a->w * BLOCK;
-    for (int64_t c = 0; c < channels; c += BLOCK) {
+    for (int64_t c = a->k_begin; c < a->k_end; c += BLOCK) {
         wino_tile tile = wino_tile_at(a, first);
         for (int64_t t = 0; t < count; t++, wino_tile_next(a, &tile)) {
             const ELEM *from = dy + (tile.image * (channels / BLOCK) + c / BLOCK) * plane;

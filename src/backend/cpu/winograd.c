@@ -25,7 +25,7 @@ static const sw_simd_typed *typed(const sw_cpu *cpu, const sw_dnn_conv *s)
 static sw_simd_wino wino_of(const sw_dnn_conv *s, int64_t c, int64_t k)
 {
     return (sw_simd_wino){.h = (int)s->h, .w = (int)s->w, .tiles_y = (int)(s->h + 3) / 4, .tiles_x = (int)(s->w + 3) / 4,
-                          .c = c, .k = k};
+                          .c = c, .k = k, .k_end = k};
 }
 
 static int64_t tiles_of(const sw_dnn_conv *s, const sw_simd_wino *a)
@@ -108,6 +108,14 @@ static int64_t weight_groups(const sw_simd_wino *a, int64_t tiles)
     return groups < tiles ? groups : tiles;
 }
 
+/* Where there are more threads than partial gradients, each of those is cut by output channels: x is transformed once for every
+ * slice, and no sum changes. */
+static int64_t channel_slices(const sw_cpu *cpu, const sw_simd_wino *a, int64_t groups)
+{
+    int64_t slices = (cpu->base.threads + groups - 1) / groups, most = a->k / cpu->simd->wino_width;
+    return slices < most ? slices : most;
+}
+
 /* The gradient of the filters from tiles [first, end), into a->u; all memory is the calling thread's. */
 static void weights_of_tiles(const sw_cpu *cpu, const sw_simd_typed *simd, const sw_simd_wino *a, const void *x,
                              const void *dy, int64_t first, int64_t end)
@@ -136,10 +144,14 @@ sw_status sw_cpu_wino_backward_weights(sw_cpu *cpu, const sw_dnn_conv *s, const 
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK,
                           (filters * (size_t)groups + stages * (size_t)cpu->base.threads) * sizeof(float), &mem, err));
     float *sums = mem;
+    int64_t slices = channel_slices(cpu, &common, groups);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(cpu->base.threads)
-    for (int64_t g = 0; g < groups; g++) {
+    for (int64_t unit = 0; unit < groups * slices; unit++) {
         sw_simd_wino a = common;
+        int64_t g = unit / slices, slice = unit % slices, blocks = common.k / cpu->simd->wino_width;
         a.u = sums + filters * (size_t)g;
+        a.k_begin = slice * blocks / slices * cpu->simd->wino_width;
+        a.k_end = (slice + 1) * blocks / slices * cpu->simd->wino_width;
         a.in_stage = sums + filters * (size_t)groups + stages * (size_t)sw_cpu_thread();
         a.out_stage = a.in_stage + in_stage;
         weights_of_tiles(cpu, simd, &a, x, dy, tiles * g / groups, tiles * (g + 1) / groups);
