@@ -117,5 +117,17 @@ else
     skip "slides without resolution and without tissue" "convert (ImageMagick) is not installed"
 fi
 
+# Resolutions of single slides, by our columns and by TRIDENT's: twice the microns are twice the patches along a side.
+one=$(ls "$T/synth/slides" | sed -n 1p)
+two=$(ls "$T/synth/slides" | sed -n 2p)
+printf 'slide_id,mpp\n%s,1.0\n' "${one%.tif}" >"$T/ours.csv"
+printf 'wsi,mpp\n%s,1.0\n' "$one" >"$T/trident.csv"
+for table in ours trident; do
+    tile "$T/synth/slides/$one" "$T/synth/slides/$two" --store "$T/of_$table" --mpp 0.5 --no-tissue --mpp-csv "$T/$table.csv"
+    expect_status "--mpp-csv $table" 0
+    check "the slide of the table" grep -qE "^${one%.tif} +done +256 " "$T/out"
+    check "and the other" grep -qE "^${two%.tif} +done +64 " "$T/out"
+done
+
 expect_failure "no store" 2 "slidewise: tile needs --store DIR: where the patches go (or --clam DIR or --trident DIR, where positions go)" "$SLIDEWISE" tile "$bad"
 finish

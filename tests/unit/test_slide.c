@@ -426,6 +426,13 @@ TEST(resolution_comes_from_the_best_source)
         {"generic-tiff", {"tiff.XResolution", "25400", "tiff.ResolutionUnit", "inch"}, 0, 1, 1, SW_MPP_TIFF},
         {"generic-tiff", {"tiff.XResolution", "72", "tiff.ResolutionUnit", "inch"}, 0, 0, 0, SW_MPP_NONE},
         {"generic-tiff", {"tiff.XResolution", "20000"}, 0, 0, 0, SW_MPP_NONE},
+        {"generic-tiff", {"tiff.XResolution", "96", "tiff.YResolution", "96", "tiff.ResolutionUnit", "inch"}, 0, 0, 0, SW_MPP_NONE},
+        {"generic-tiff", {"tiff.XResolution", "40000", "tiff.YResolution", "1", "tiff.ResolutionUnit", "centimeter"}, 0, 0.25, 0.25, SW_MPP_TIFF},
+        {"generic-tiff", {"tiff.XResolution", "300000", "tiff.ResolutionUnit", "centimeter"}, 0, 0, 0, SW_MPP_NONE}, /* 0.033 um */
+        {"generic-tiff", {"tiff.XResolution", "500", "tiff.ResolutionUnit", "centimeter"}, 0, 20, 20, SW_MPP_TIFF},
+        {"generic-tiff", {"tiff.XResolution", "499", "tiff.ResolutionUnit", "centimeter"}, 0, 0, 0, SW_MPP_NONE},
+        {"aperio", {"openslide.mpp-x", "0.5", "tiff.XResolution", "40000", "tiff.ResolutionUnit", "centimeter"}, 0, 0.5, 0.5, SW_MPP_SCANNER},
+        {"aperio", {"tiff.XResolution", "72", "tiff.ResolutionUnit", "inch", "openslide.objective-power", "20"}, 0, 0.5, 0.5, SW_MPP_OBJECTIVE},
         {"generic-tiff", {"openslide.mpp-x", "352.8"}, 0, 0, 0, SW_MPP_NONE},
         {"aperio", {"openslide.mpp-x", "nan"}, 0, 0, 0, SW_MPP_NONE},
         {"aperio", {"openslide.mpp-x", "0,25"}, 0, 0, 0, SW_MPP_NONE},

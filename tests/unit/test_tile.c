@@ -2,6 +2,8 @@
 /* Tiling: what lies in the store is what the slide gives, whatever the threads; settings come back; cancelling. */
 #include <stdatomic.h>
 
+#include <tiffio.h>
+
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
@@ -320,6 +322,61 @@ TEST(damage_on_the_level_of_the_tissue_is_told)
     SW_AUTOFREE int64_t *xy = sw_calloc((size_t)n * 2, sizeof *xy);
     CHECK_OK(sw_store_coords(opened, 0, 0, xy, &err));
     for (int64_t i = 0; i < n; i++) CHECK(xy[2 * i] < 512 || xy[2 * i + 1] < 512);
+}
+
+/* ---- resolution */
+
+/* A slide as Aperio writes them, of which only the objective is known: 256 x 256 pixels in one tile. */
+static bool write_objective_only(const char *path)
+{
+    static uint8_t pixels[256 * 256 * 3];
+    TIFF *t = TIFFOpen(path, "w");
+    if (!t) return false;
+    for (int i = 0; i < 256 * 256 * 3; i++) pixels[i] = (uint8_t)(i % 3 * 40 + i / 7 % 90);
+    bool ok = TIFFSetField(t, TIFFTAG_IMAGEWIDTH, 256) && TIFFSetField(t, TIFFTAG_IMAGELENGTH, 256) &&
+              TIFFSetField(t, TIFFTAG_TILEWIDTH, 256) && TIFFSetField(t, TIFFTAG_TILELENGTH, 256) &&
+              TIFFSetField(t, TIFFTAG_BITSPERSAMPLE, 8) && TIFFSetField(t, TIFFTAG_SAMPLESPERPIXEL, 3) &&
+              TIFFSetField(t, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) && TIFFSetField(t, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_RGB) &&
+              TIFFSetField(t, TIFFTAG_COMPRESSION, COMPRESSION_JPEG) &&
+              TIFFSetField(t, TIFFTAG_IMAGEDESCRIPTION, "Aperio Image Library v1\r\n256x256 [0,0 256x256] (256x256) JPEG/RGB Q=90|AppMag = 20") &&
+              TIFFWriteTile(t, pixels, 0, 0, 0, 0) > 0;
+    TIFFClose(t);
+    return ok;
+}
+
+/* The objective is the last resort and is told; whatever else is known comes before it and is not. */
+TEST(the_objective_is_the_last_resort)
+{
+    sw_error err = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "only_objective.svs"), *csv = sw_path_join(sw_test_dir(), "mpp.csv");
+    const char *operand = path;
+    CHECK(write_objective_only(path));
+    CHECK_OK(sw_file_write(csv, "wsi,mpp\nonly_objective.svs,0.25\n", 32, &err));
+    static const double truth[3] = {0.5, 0.4, 0.25};
+    for (int i = 0; i < 3; i++) { /* objective; --slide-mpp; and a table, which comes before both */
+        SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+        SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0};
+        SW_CLEANUP(sw_buf_free) sw_buf said = {0};
+        SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+        SW_AUTOFREE char *dir = sw_asprintf("%s/objective%d", sw_test_dir(), i);
+        sw_sink sink = {.ctx = &said, .log = keep_log};
+        size_t n_set = 0;
+        CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+        if (i == 2) CHECK_OK(sw_slide_list_apply_mpp(&list, csv, &n_set, &err));
+        CHECK_INT(n_set, i == 2);
+        sw_tile_options o = whole_options(dir, 64);
+        o.sink = &sink;
+        o.slide_mpp_um = i > 0 ? 0.4 : 0;
+        CHECK_OK(sw_tile(&o, &list, &r, &err));
+        CHECK_INT(r.n_done, 1);
+        CHECK_OK(sw_store_open(dir, &store, &err));
+        CHECK_NEAR(sw_store_slide_get(store, 0)->mpp_um, truth[i], 1e-12, 0);
+        CHECK_STR(sw_store_slide_get(store, 0)->mpp_source, i == 0 ? "objective power" : "given");
+        CHECK_NEAR(sw_store_scale_get(store, 0, 0)->patch_level0_px, 64 * 0.5 / truth[i], 1e-12, 0);
+        CHECK_STR(i == 0 ? said.data : "", i == 0 ? "slide only_objective: its resolution is guessed from the objective power: 0.5 microns "
+                                                    "per pixel\n" : "");
+        CHECK(i == 0 || said.size == 0);
+    }
 }
 
 /* ---- artefacts */
