@@ -331,13 +331,18 @@ class Bench:
         if "start" in o.rows:
             self.start(o.repeats)
         if "attend" in o.rows:
-            for n in ATTEND_N[:2] if o.quick else ATTEND_N:
-                for kind in ("forward", "train"):
-                    repeats = o.repeats if n < 40000 else min(o.repeats, o.repeats_large)
-                    title = f"attention, N = {n}, {'forward + backward' if kind == 'train' else 'forward'}"
-                    settings = [f"n={n}", f"warm={int(n < 40000)}"]
-                    self.measure(title, f"attend-{kind}", "fp32", self.ours("bench_attend", "serve=1", f"kind={kind}",
-                                 *settings), settings, repeats, "ms")
+            for precision in o.precision:
+                self.attention(precision)
+
+    def attention(self, precision):
+        o = self.o
+        for n in ATTEND_N[:2] if o.quick else ATTEND_N:
+            for kind in ("forward", "train"):
+                repeats = o.repeats if n < 40000 else min(o.repeats, o.repeats_large)
+                title = f"attention, N = {n}, {'forward + backward' if kind == 'train' else 'forward'}"
+                settings = [f"n={n}", f"warm={int(n < 40000)}"]
+                self.measure(title, f"attend-{kind}", precision, self.ours("bench_attend", "serve=1", f"kind={kind}",
+                             f"precision={precision}", *settings), settings, repeats, "ms")
 
     def write(self, texts):
         name = os.path.join(self.o.results, f"{datetime.datetime.now():%Y%m%d-%H%M%S}")

@@ -12,7 +12,7 @@ typedef struct work {
     sw_backend *be;
     sw_tensor q, k, v, seed;
     double scale;
-    bool training;
+    bool training, reduced;
 } work;
 
 static sw_status go(void *ctx, sw_error *err)
@@ -21,7 +21,7 @@ static sw_status go(void *ctx, sw_error *err)
     sw_tape *tape;
     SW_TRY(sw_tape_new(w->be, w->training, &tape, err));
     sw_var *q = sw_tape_input(tape, &w->q), *k = sw_tape_input(tape, &w->k), *v = sw_tape_input(tape, &w->v);
-    sw_var *y = sw_attend_one(tape, q, k, v, w->scale);
+    sw_var *y = sw_attend_one(tape, q, k, v, w->scale, w->reduced);
     sw_status status = sw_tape_status(tape, err);
     if (status == SW_OK && w->training) status = sw_tape_backward(tape, y, &w->seed, err);
     sw_tape_free(tape);
@@ -41,8 +41,7 @@ static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_erro
     w->training = strcmp(kind, "train") == 0;
     if (!w->training && strcmp(kind, "forward") != 0)
         return sw_error_set(err, SW_E_INVALID, "kind=%s: give forward or train", kind);
-    if (strcmp(common.precision, "fp32") != 0)
-        return sw_error_set(err, SW_E_UNSUPPORTED, "precision=%s: the attention computes in fp32", common.precision);
+    w->reduced = strcmp(common.precision, "bf16") == 0;
     w->scale = 1.0 / sqrt((double)width);
     SW_TRY(sw_backend_new("cpu", &common.backend, &w->be, err));
     SW_TRY(bench_random(w->be, SW_SHAPE(heads, n, width), 0, &w->q, err));

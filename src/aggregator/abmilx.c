@@ -75,6 +75,7 @@ typedef struct pass {
     sw_tape *tape;
     sw_slab *slab;
     int64_t b, n; /* bags, patches of each */
+    bool reduced; /* A+ may multiply in bfloat16 */
 } pass;
 
 /* [b, n, heads * d] -> [b * heads, n, d] */
@@ -109,7 +110,7 @@ static sw_var *attention_plus(const pass *p, sw_var *z, sw_var *zh, sw_var *a)
         k = split_heads(p, k);
     }
     sw_var *v = m->alpha >= 0 ? sw_scale_by(t, a, sw_tape_param(t, p->slab, m->alpha)) : sw_scale(t, a, p->o->alpha);
-    return sw_add(t, a, sw_attend_one(t, q, k, v, 1.0 / sqrt((double)m->head_dim)));
+    return sw_add(t, a, sw_attend_one(t, q, k, v, 1.0 / sqrt((double)m->head_dim), p->reduced));
 }
 
 static sw_var *feed_forward(const pass *p, sw_var *s)
@@ -126,7 +127,7 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
 {
     const abmilx *m = state;
     const sw_shape *shape = sw_var_shape(x);
-    pass p = {m, o, t, slab, shape->dim[0], shape->dim[1]};
+    pass p = {m, o, t, slab, shape->dim[0], shape->dim[1], mode->activations == SW_BF16};
     bool norm = o->norm == SW_MIL_NORM_LAYER;
     int64_t groups = p.b * o->heads;
 

@@ -117,7 +117,9 @@ sw_var *sw_model_encode(const sw_model *m, sw_tape *tape, sw_var *images, const 
 
 sw_aggregator_out sw_model_aggregate(const sw_model *m, sw_tape *tape, sw_var *features, const sw_nn_mode *mode)
 {
-    return sw_aggregator_forward(m->aggregator, tape, features, mode);
+    sw_nn_mode used = *mode;
+    used.activations = m->activations;
+    return sw_aggregator_forward(m->aggregator, tape, features, &used);
 }
 
 static sw_status run_flat(sw_backend *be, sw_op_id op, const void *attr, const sw_tensor *in, sw_tensor *out,

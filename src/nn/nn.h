@@ -8,7 +8,8 @@
 typedef struct sw_nn_mode {
     bool training;        /* batch statistics and dropout */
     bool update_running;  /* training: move the running statistics (off when a chunk is replayed) */
-    sw_dtype activations; /* SW_BF16: of the encoder, beside parameters in f32; otherwise they are as the images */
+    sw_dtype activations; /* SW_BF16: of the encoder, beside parameters in f32; otherwise they are as the images.
+                             Aggregators compute in f32, but for the products of the A+ attention. */
     uint64_t seed;        /* of dropout */
     uint32_t step;        /* dropout counter: another mask each step */
 } sw_nn_mode;

@@ -140,9 +140,9 @@ sw_var *sw_matmul(sw_tape *t, sw_var *a, sw_var *b, bool transpose_a, bool trans
     return OP(t, SW_OP_MATMUL, &attr, a, b);
 }
 
-sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale)
+sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale, bool reduced)
 {
-    const sw_attend_one_attr attr = {scale};
+    const sw_attend_one_attr attr = {scale, reduced};
     return OP(t, SW_OP_ATTEND_ONE, &attr, q, k, v);
 }
 

@@ -71,7 +71,8 @@ static inline void release_tensors(sw_tensor (*t)[SW_OP_MAX_IN * 2 + SW_OP_MAX_O
 static inline sw_dtype type_of(const sw_backend *be, const problem *p, int input)
 {
     bool param = (p->op == SW_OP_CONV2D && input == 1) || (p->op == SW_OP_BATCH_NORM && input >= 1 && input <= 4) ||
-                 (p->op == SW_OP_CONV_NORM && input >= 1 && input <= 5) || (p->op == SW_OP_NORM_POOL && input >= 1);
+                 (p->op == SW_OP_CONV_NORM && input >= 1 && input <= 5) || (p->op == SW_OP_NORM_POOL && input >= 1) ||
+                 p->op == SW_OP_ATTEND_ONE; /* no images there */
     return p->rounded && !param && strcmp(be->device.name, "cpu") == 0 ? SW_BF16 : SW_F32;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The streamed attention: tails of tiles on every instruction set, scores that leave the range of exp, flat memory. */
+/* The streamed attention: tails of tiles on every instruction set, scores that leave the range of exp, flat memory, and
+ * products of bfloat16. */
 #include "cpu_harness.h"
 
 TEST(every_instruction_set_handles_the_ends_of_tiles)
@@ -28,13 +29,100 @@ TEST(every_instruction_set_handles_the_ends_of_tiles)
         }
 }
 
+/* --- products of bfloat16 */
+
+#define LOG2_E 1.44269504088896340736
+#define NO_BF16 "this CPU has no AVX-512 products of bfloat16: attr->reduced is float there, see without_the_instructions"
+
+static float bf16(float x)
+{
+    return sw_bf16_to_f32(sw_bf16_from_f32(x));
+}
+
+/* |a - b| / |b|, both as vectors. */
+static double off(const float *a, const float *b, int64_t count)
+{
+    double wrong = 0, size = 1e-60;
+    for (int64_t i = 0; i < count; i++) {
+        wrong += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(wrong / size);
+}
+
+TEST(reduced_products_at_the_ends_of_tiles)
+{
+    static const int64_t count[] = {1, 2, 5, 47, 48, 49, 64, 97, 131}, width[] = {1, 2, 7, 16, 31, 33, 48, 130};
+    sw_error err;
+    if (!sw_simd_avx512_bf16()) SKIP(NO_BF16);
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(new_cpu(2, &cpu, &err));
+    double worst = 0, narrow = 0; /* with one column there is nothing for the rounding to average over */
+    for (size_t i = 0; i < 9; i++)
+        for (size_t j = 0; j < 8; j++) {
+            sw_attend_one_attr attr = {.scale = 2 / sqrt((double)width[j]), .reduced = true};
+            problem p = attention(i % 2 + 1, count[i], width[j], &attr);
+            SW_CLEANUP(answer_free) answer right = {.out = {NULL}}, a = {.out = {NULL}};
+            p.add = (i + j) % 2;
+            CHECK_OK(solve(ref, &p, &right, &err));
+            CHECK_OK(solve(cpu, &p, &a, &err));
+            double *most = width[j] == 1 ? &narrow : &worst;
+            for (int o = 0; o < 2; o++) *most = fmax(*most, off(a.out[o], right.out[o], sw_shape_count(&p.out[o])));
+            /* with one key the scores have no gradient: nothing to be near to */
+            for (int g = count[i] == 1 ? 2 : 0; g < 3; g++)
+                *most = fmax(*most, off(a.grad[g], right.grad[g], sw_shape_count(&p.in[g])));
+        }
+    printf("# farthest off, as vectors: %.2g; with one column %.2g\n", worst, narrow);
+    CHECK(worst < 1e-2);
+    CHECK(narrow < 2e-2);
+    CHECK(worst > 1e-5); /* or it was not them that ran */
+}
+
+/* Forward rounds its operands and nothing else: on numbers that bfloat16 holds already it is as good as float. */
+TEST(reduced_products_round_nothing_but_their_operands)
+{
+    sw_error err;
+    if (!sw_simd_avx512_bf16()) SKIP(NO_BF16);
+    /* scale * log2(e) is 1, so that the queries stay as they are */
+    sw_attend_one_attr attr = {.scale = 0.69314718055994530942, .reduced = true};
+    problem p = attention(2, 301, 33, &attr);
+    p.rounded = true;
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+    SW_CLEANUP(answer_free) answer right = {.out = {NULL}}, a = {.out = {NULL}};
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(new_cpu(2, &cpu, &err));
+    p.grads = 0;
+    CHECK_OK(solve(ref, &p, &right, &err));
+    CHECK_OK(solve(cpu, &p, &a, &err));
+    compare(&p, &a, &right, 2e-6);
+}
+
+TEST(without_the_instructions_reduced_is_float)
+{
+    sw_error err;
+    answer a[2] = {{.out = {NULL}}};
+    for (int reduced = 0; reduced < 2; reduced++) {
+        sw_attend_one_attr attr = {.scale = 0.7, .reduced = reduced};
+        problem p = attention(2, 131, 33, &attr);
+        SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+        CHECK_OK(new_cpu(2, &cpu, &err));
+        sw_cpu_of(cpu)->attend_bf16 = NULL;
+        CHECK_OK(solve(cpu, &p, &a[reduced], &err));
+        if (reduced) compare(&p, &a[1], &a[0], 0);
+    }
+    for (int i = 0; i < 2; i++) answer_free(&a[i]);
+}
+
 /* One head of width one: the score of query i with key j is q[i] * k[j]. */
-static sw_status attend_line(const sw_simd *simd, const float *q, const float *k, const float *v, int64_t n, float *p,
+static sw_status attend_line(const sw_simd *simd, bool reduced, const float *q, const float *k, const float *v, int64_t n, float *p,
                              float *lse, sw_error *err)
 {
     SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
     SW_CLEANUP(release_tensors) sw_tensor t[SW_OP_MAX_IN * 2 + SW_OP_MAX_OUT + 1] = {{0}};
-    sw_attend_one_attr attr = {.scale = 1};
+    sw_attend_one_attr attr = {.scale = 1, .reduced = reduced};
     const float *host[] = {q, k, v};
     SW_TRY(new_cpu(1, &cpu, err));
     sw_cpu_of(cpu)->simd = simd;
@@ -52,33 +140,42 @@ static sw_status attend_line(const sw_simd *simd, const float *q, const float *k
 
 enum { LINE = 4201, EVERY = 70 }; /* more keys than two stretches hold */
 
+/* `q` and `k` as the kernel sees them. */
+static void check_line_of(const sw_simd *simd, bool reduced, const float *q, const float *k, const float *v)
+{
+    static float p[LINE], lse[LINE];
+    sw_error err;
+    CHECK_OK(attend_line(simd, reduced, q, k, v, LINE, p, lse, &err));
+    for (int i = 0; i < LINE; i += EVERY) {
+        double top = -INFINITY, sum = 0, weighted = 0, size = 0;
+        double query = reduced ? (double)bf16((float)LOG2_E * q[i]) / LOG2_E : (double)q[i];
+        for (int j = 0; j < LINE; j++) top = fmax(top, query * (double)k[j]);
+        for (int j = 0; j < LINE; j++) {
+            double score = query * (double)k[j], e = exp(score - top);
+            sum += e;
+            weighted += e * (double)v[j];
+            size = fmax(size, fabs(score));
+        }
+        /* A score is rounded to float several times. */
+        CHECK_NEAR(p[i], weighted / sum, 0, 3 * (2e-6 + 4 * size * 6e-8));
+        CHECK_NEAR(lse[i], top + log(sum), 0, 1e-6 + 4 * size * 6e-8);
+    }
+}
+
 static void check_line(float first_q, float step_q, float first_k, float step_k)
 {
     const sw_simd *set[] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
-    static float q[LINE], k[LINE], v[LINE], p[LINE], lse[LINE];
-    sw_error err;
+    static float q[LINE], k[LINE], v[LINE];
     for (int i = 0; i < LINE; i++) {
         q[i] = first_q + step_q * (float)i;
         k[i] = first_k + step_k * (float)i;
         v[i] = (float)(i % 7) - 3;
     }
-    for (int s = 0; s < 3; s++) {
-        if (!set[s]) continue;
-        CHECK_OK(attend_line(set[s], q, k, v, LINE, p, lse, &err));
-        for (int i = 0; i < LINE; i += EVERY) {
-            double top = -INFINITY, sum = 0, weighted = 0, size = 0;
-            for (int j = 0; j < LINE; j++) top = fmax(top, (double)q[i] * (double)k[j]);
-            for (int j = 0; j < LINE; j++) {
-                double score = (double)q[i] * (double)k[j], e = exp(score - top);
-                sum += e;
-                weighted += e * (double)v[j];
-                size = fmax(size, fabs(score));
-            }
-            /* A score is rounded to float several times. */
-            CHECK_NEAR(p[i], weighted / sum, 0, 3 * (2e-6 + 4 * size * 6e-8));
-            CHECK_NEAR(lse[i], top + log(sum), 0, 1e-6 + 4 * size * 6e-8);
-        }
-    }
+    for (int s = 0; s < 3; s++)
+        if (set[s]) check_line_of(set[s], false, q, k, v);
+    if (!sw_simd_avx512_bf16()) return;
+    for (int i = 0; i < LINE; i++) k[i] = bf16(k[i]);
+    check_line_of(sw_simd_avx512(), true, q, k, v);
 }
 
 TEST(scores_far_outside_the_range_of_exp)

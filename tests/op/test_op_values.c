@@ -200,7 +200,7 @@ static void attention(sw_backend *be)
         p[i] = weighted / sum;
     }
     sw_tensor in[3] = {tensor_of(be, SHAPE(1, N, D), q), tensor_of(be, SHAPE(1, N, D), k), tensor_of(be, SHAPE(1, N), v)};
-    expect(be, SW_OP_ATTEND_ONE, &(sw_attend_one_attr){1.0 / sqrt(D)}, in, 3, p, N, 1e-5);
+    expect(be, SW_OP_ATTEND_ONE, &(sw_attend_one_attr){.scale = 1.0 / sqrt(D)}, in, 3, p, N, 1e-5);
 }
 
 TEST(streamed_attention_equals_the_matrix)

@@ -32,6 +32,10 @@ TEST(threads_agree_and_repeat_bit_for_bit)
     problem one = attention(1, 300, 32, &attend), several = attention(3, 300, 32, &attend);
     check_threads(&one);
     check_threads(&several);
+    sw_attend_one_attr reduced = {.scale = 0.7, .reduced = true};
+    one.attr = several.attr = &reduced;
+    check_threads(&one);
+    check_threads(&several);
     problem l = {.op = SW_OP_LINEAR, .inputs = 3, .outputs = 1,
                  .in = {SW_SHAPE(777, 256), SW_SHAPE(64, 256), SW_SHAPE(64)}, .out = {SW_SHAPE(777, 64)}, .grads = 7};
     check_threads(&l);

@@ -3,7 +3,10 @@
  * that memory grows with n and never with n^2. Backward recomputes the tiles from the saved log-sum-exp:
  *   G_ij = exp(scale q_i.k_j - lse_i),  dv_j = sum_i G_ij dP_i,  dL_ij = G_ij dP_i (v_j - P_i),
  *   dq_i = scale sum_j dL_ij k_j,  dk_j = scale sum_i dL_ij q_i.
- * Work is cut by the sizes alone and sums are joined in a fixed order: results do not depend on the threads. */
+ * Work is cut by the sizes alone and sums are joined in a fixed order: results do not depend on the threads.
+ *
+ * With attr->reduced, where the CPU has products of bfloat16, q, k and dL are rounded to it in the products. Sums and all
+ * else stay float, and backward sees the same rounded scores as forward. */
 #include <math.h>
 #include <string.h>
 
@@ -49,6 +52,42 @@ static void load_queries(const sizes *s, const float *q, int64_t count, double s
     }
 }
 
+/* The kernels with products of bfloat16; NULL: not wanted or not there. */
+static const sw_simd_attend_bf16 *narrow_of(const sw_cpu *cpu, const sw_attend_one_attr *attr)
+{
+    return attr->reduced ? cpu->attend_bf16 : NULL;
+}
+
+/* Keys in the form that the bfloat16 kernels read, made for a whole call. */
+typedef struct narrow_keys {
+    const sw_simd_attend_bf16 *simd; /* NULL: keys are read as they are */
+    int64_t words, pairs;            /* words of a key, pairs of keys of a group */
+    uint32_t *k_words;               /* [groups * n][words] */
+    uint32_t *k_pairs;               /* [groups][pairs][d], backward only */
+} narrow_keys;
+
+static sw_status narrow_keys_make(sw_cpu *cpu, const sizes *s, const float *k, bool backward, narrow_keys *out,
+                                  sw_error *err)
+{
+    int64_t words = (s->d + 1) / 2, pairs = (s->n + 1) / 2, piece = 4096 / s->d * 2 + 2, pieces = (s->n + piece - 1) / piece;
+    void *mem;
+    out->words = words;
+    out->pairs = pairs;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_X, (size_t)(s->groups * s->n * words) * sizeof(uint32_t), &mem, err));
+    out->k_words = mem;
+    if (backward)
+        SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_Y, (size_t)(s->groups * pairs * s->d) * sizeof(uint32_t), &mem, err));
+    out->k_pairs = backward ? mem : NULL;
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads) if (s->groups * pieces > 1)
+    for (int64_t i = 0; i < s->groups * pieces; i++) {
+        int64_t group = i / pieces, row = i % pieces * piece, rows = least(s->n - row, piece);
+        const float *from = k + (group * s->n + row) * s->d;
+        out->simd->words(from, rows, (int)s->d, out->k_words + (group * s->n + row) * words);
+        if (backward) out->simd->pairs(from, rows, (int)s->d, (int)s->d, out->k_pairs + (group * pairs + row / 2) * s->d);
+    }
+    return SW_OK;
+}
+
 static int64_t tile_queries(const sizes *s, int64_t tile)
 {
     return least(s->n - tile * QUERIES, QUERIES);
@@ -68,6 +107,7 @@ typedef struct forward {
     const float *q, *k, *v;
     float *p, *lse;
     double scale;
+    narrow_keys narrow;
 } forward;
 
 /* Floats of work memory of one thread: per tile qt, top, sum, weighted. */
@@ -84,6 +124,20 @@ static void finish_queries(const forward *f, const sw_simd_attend *a, int64_t at
     }
 }
 
+/* Queries from `at` on, in the form that the kernels read, to `work`. */
+static void forward_queries(const forward *f, int64_t at, int64_t count, float *work, sw_simd_attend *a)
+{
+    const float *q = f->q + at * f->s.d;
+    if (!f->narrow.simd) {
+        load_queries(&f->s, q, count, f->scale, work);
+        return;
+    }
+    uint32_t *words = (uint32_t *)(void *)work; /* half as many as floats */
+    f->narrow.simd->query_words(q, count, (int)f->s.d, (float)(f->scale * LOG2_E), words);
+    a->words = (int)f->narrow.words;
+    a->qt_words = words;
+}
+
 /* The tiles from `first` on of one group, at most FORWARD_TILES. */
 static void forward_tiles(const forward *f, int64_t group, int64_t first, float *work)
 {
@@ -98,14 +152,19 @@ static void forward_tiles(const forward *f, int64_t group, int64_t first, float 
         memset(a[t].sum, 0, 2 * QUERIES * sizeof(float));
         for (int i = 0; i < QUERIES; i++) a[t].top[i] = -INFINITY;
         int64_t at = group * s->n + (first + t) * QUERIES;
-        load_queries(s, f->q + at * s->d, tile_queries(s, first + t), f->scale, mine);
+        forward_queries(f, at, tile_queries(s, first + t), mine, &a[t]);
     }
     for (int64_t key = 0; key < s->n; key += s->stretch)
         for (int64_t t = 0; t < tiles; t++) {
             a[t].keys = least(s->n - key, s->stretch);
             a[t].k = f->k + (group * s->n + key) * s->d;
             a[t].v = f->v + group * s->n + key;
-            f->cpu->simd->attend(&a[t]);
+            if (f->narrow.simd) {
+                a[t].k_words = f->narrow.k_words + (group * s->n + key) * f->narrow.words;
+                f->narrow.simd->attend(&a[t]);
+            } else {
+                f->cpu->simd->attend(&a[t]);
+            }
         }
     for (int64_t t = 0; t < tiles; t++)
         finish_queries(f, &a[t], group * s->n + (first + t) * QUERIES, tile_queries(s, first + t));
@@ -115,14 +174,16 @@ static void forward_tiles(const forward *f, int64_t group, int64_t first, float 
 sw_status sw_cpu_attend_one_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);
+    const sw_attend_one_attr *attr = args->attr;
     forward f = {.s = sizes_of(args->in[0]), .cpu = cpu, .q = sw_cpu_f32(args->in[0]), .k = sw_cpu_f32(args->in[1]),
                  .v = sw_cpu_f32(args->in[2]), .p = sw_cpu_f32(args->out[0]), .lse = sw_cpu_f32(args->out[1]),
-                 .scale = ((const sw_attend_one_attr *)args->attr)->scale};
+                 .scale = attr->scale, .narrow.simd = narrow_of(cpu, attr)};
     int64_t per_group = (f.s.tiles + FORWARD_TILES - 1) / FORWARD_TILES, items = f.s.groups * per_group;
     int64_t per_thread = forward_work(&f.s), next = 0;
     int threads = cpu->base.threads;
     void *work;
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (size_t)(per_thread * threads) * sizeof(float), &work, err));
+    if (f.narrow.simd) SW_TRY(narrow_keys_make(cpu, &f.s, f.k, false, &f.narrow, err));
 #pragma omp parallel for schedule(static) num_threads(threads) if (items > 1)
     for (int t = 0; t < threads; t++)
         for (int64_t i = next_item(&next); i < items; i = next_item(&next))
@@ -141,6 +202,7 @@ typedef struct backward {
     float *dq, *dk, *dv; /* NULL: not wanted */
     bool add_dq, add_dk, add_dv;
     double scale;
+    narrow_keys narrow;
     int64_t parts;
     float *dk_sum;  /* [groups * parts][n][d_pad] */
     double *dv_sum; /* [groups * parts][n] */
@@ -158,7 +220,7 @@ static int64_t backward_work(const backward *b)
     return most * tile_work(&b->s) + SW_ATTEND_KEYS * QUERIES + b->s.stretch * SW_SPAN;
 }
 
-/* Where a tile's values lie in the work memory; dqt starts at zero. */
+/* Where a tile's values lie in the work memory; dqt starts at zero. The words of bfloat16 lie where the floats would. */
 static sw_simd_attend tile_at(const sizes *s, float *mine)
 {
     sw_simd_attend a = {.d = (int)s->d, .d_pad = (int)s->d_pad, .qt = mine, .dqt = mine + s->d * QUERIES};
@@ -166,6 +228,9 @@ static sw_simd_attend tile_at(const sizes *s, float *mine)
     a.top = a.dqt + (s->d + s->d_pad) * QUERIES;
     a.p = a.top + QUERIES;
     a.dp = a.p + QUERIES;
+    a.words = (int)((s->d + 1) / 2);
+    a.qt_words = (const uint32_t *)(const void *)a.qt;
+    a.q_pairs = (const uint32_t *)(const void *)a.q_pad;
     return a;
 }
 
@@ -175,12 +240,16 @@ static void load_tile(const backward *b, int64_t group, int64_t tile, float *min
     int64_t count = tile_queries(s, tile), at = group * s->n + tile * QUERIES;
     const float *q = b->q + at * s->d;
     memset(mine, 0, (size_t)tile_work(s) * sizeof(float));
-    load_queries(s, q, count, b->scale, mine);
     float *q_pad = mine + 2 * s->d * QUERIES, *lse = q_pad + s->d_pad * QUERIES;
-    for (int64_t i = 0; i < count; i++) {
-        memcpy(q_pad + i * s->d_pad, q + i * s->d, (size_t)s->d * sizeof(float));
-        lse[i] = (float)((double)b->lse[at + i] * LOG2_E);
+    if (b->narrow.simd) {
+        b->narrow.simd->query_words(q, count, (int)s->d, (float)(b->scale * LOG2_E), (uint32_t *)(void *)mine);
+        b->narrow.simd->pairs(q, count, (int)s->d, (int)s->d_pad, (uint32_t *)(void *)q_pad);
+    } else {
+        load_queries(s, q, count, b->scale, mine);
+        for (int64_t i = 0; i < count; i++)
+            memcpy(q_pad + i * s->d_pad, q + i * s->d, (size_t)s->d * sizeof(float));
     }
+    for (int64_t i = 0; i < count; i++) lse[i] = (float)((double)b->lse[at + i] * LOG2_E);
     memcpy(lse + QUERIES, b->p + at, (size_t)count * sizeof(float));
     memcpy(lse + 2 * QUERIES, b->dp + at, (size_t)count * sizeof(float));
 }
@@ -210,7 +279,15 @@ static void pass_stretch(const backward *b, int64_t item, int64_t key, float *ti
         a.scores = scores;
         a.dk_pad = b->dk_sum + (item * s->n + key) * s->d_pad;
         a.dv_lanes = dv_lanes;
-        b->cpu->simd->attend_grad(&a);
+        if (b->narrow.simd) {
+            a.k_words = b->narrow.k_words + (group * s->n + key) * b->narrow.words;
+            a.k_pairs = b->narrow.k_pairs + (group * b->narrow.pairs + key / 2) * s->d;
+            a.score_words = (uint32_t *)(void *)scores; /* both together take as much room as the floats */
+            a.score_pairs = a.score_words + SW_ATTEND_KEYS / 2 * QUERIES;
+            b->narrow.simd->attend_grad(&a);
+        } else {
+            b->cpu->simd->attend_grad(&a);
+        }
     }
     double *dv = b->dv_sum + item * s->n + key;
     for (int64_t j = 0; j < keys; j++) {
@@ -268,12 +345,13 @@ sw_status sw_cpu_attend_one_backward(sw_backend *be, sw_backward_args *args, sw_
 {
     sw_cpu *cpu = sw_cpu_of(be);
     int threads = cpu->base.threads;
+    const sw_attend_one_attr *attr = args->attr;
     backward b = {.s = sizes_of(args->in[0]), .cpu = cpu,
                   .q = sw_cpu_f32(args->in[0]), .k = sw_cpu_f32(args->in[1]), .v = sw_cpu_f32(args->in[2]),
                   .p = sw_cpu_f32(args->out[0]), .lse = sw_cpu_f32(args->out[1]), .dp = sw_cpu_f32(args->grad_out),
                   .dq = wanted(args->grad_in[0]), .dk = wanted(args->grad_in[1]), .dv = wanted(args->grad_in[2]),
                   .add_dq = args->add[0], .add_dk = args->add[1], .add_dv = args->add[2],
-                  .scale = ((const sw_attend_one_attr *)args->attr)->scale};
+                  .scale = attr->scale, .narrow.simd = narrow_of(cpu, attr)};
     const sizes *s = &b.s;
     b.parts = s->groups >= SW_CPU_FIXED_PARTS ? 1 : (SW_CPU_FIXED_PARTS + s->groups - 1) / s->groups;
     b.parts = least(b.parts, s->tiles);
@@ -284,6 +362,7 @@ sw_status sw_cpu_attend_one_backward(sw_backend *be, sw_backward_args *args, sw_
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (size_t)(per_thread * threads) * sizeof(float), &work, err));
     b.dv_sum = sums;
     b.dk_sum = (float *)(b.dv_sum + items * s->n);
+    if (b.narrow.simd) SW_TRY(narrow_keys_make(cpu, s, b.k, true, &b.narrow, err));
 #pragma omp parallel for schedule(static) num_threads(threads) if (items > 1)
     for (int t = 0; t < threads; t++)
         for (int64_t item = next_item(&next); item < items; item = next_item(&next))

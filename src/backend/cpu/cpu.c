@@ -218,6 +218,7 @@ sw_status sw_cpu_backend_new(const sw_backend_options *options, sw_backend **out
     cpu->simd = sw_simd_avx512();
     if (!cpu->simd) cpu->simd = sw_simd_avx2();
     if (!cpu->simd) cpu->simd = sw_simd_base();
+    cpu->attend_bf16 = sw_simd_avx512_bf16();
     cpu->block = cpu->simd->block;
     cpu->past_cache = (size_t)16 << 20;
     cpu->base.bf16 = sw_cpu_has_bf16() ? SW_BF16_NATIVE : SW_BF16_SLOW;

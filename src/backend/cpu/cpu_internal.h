@@ -43,6 +43,7 @@ typedef struct sw_cpu {
     sw_backend base; /* first member */
     sw_kernels ref[SW_OP_COUNT];
     const sw_simd *simd;
+    const sw_simd_attend_bf16 *attend_bf16; /* NULL where the CPU has no products of bfloat16 */
     int block; /* channels per block of layout 1 */
     size_t past_cache; /* bytes from which a result is written past the caches: the next kernel will not find it there */
     sw_dnn *dnn;

@@ -41,7 +41,28 @@ typedef struct sw_simd_attend {
     float *dqt;           /* [d][SW_ATTEND_QUERIES], added to; this and the next without the factor `scale` */
     float *dk_pad;        /* [keys][d_pad], added to */
     float *dv_lanes;      /* [keys][SW_SPAN], added to: dv is the sum of a row */
+    /* What the bfloat16 kernels read in place of k, qt, q_pad and scores: words of two bfloat16, the first in the lower
+     * half. Beyond the last column, query and key they are zero. */
+    int words;                    /* d / 2, rounded up */
+    const uint32_t *k_words;      /* [keys][words]: columns 2w and 2w + 1 */
+    const uint32_t *qt_words;     /* [words][SW_ATTEND_QUERIES]: as qt, columns 2w and 2w + 1 */
+    const uint32_t *k_pairs;      /* [keys / 2, rounded up][d]: keys 2j and 2j + 1; this and the rest backward only */
+    const uint32_t *q_pairs;      /* [SW_ATTEND_QUERIES / 2][d_pad]: queries 2i and 2i + 1, without the factor of qt */
+    uint32_t *score_words;        /* [SW_ATTEND_KEYS][SW_ATTEND_QUERIES / 2] work: queries 2i and 2i + 1 */
+    uint32_t *score_pairs;        /* [SW_ATTEND_KEYS / 2][SW_ATTEND_QUERIES] work: keys 2j and 2j + 1 */
 } sw_simd_attend;
+
+/* attend_one with products of bfloat16, summed in float; everything else is float. */
+typedef struct sw_simd_attend_bf16 {
+    void (*attend)(const sw_simd_attend *a);
+    void (*attend_grad)(const sw_simd_attend *a);
+    /* Rows [rows][d] of float, rounded to nearest even, as pairs of rows: pairs[rows / 2, rounded up][step], zero beyond
+     * the last row and from column d on. */
+    void (*pairs)(const float *x, int64_t rows, int d, int step, uint32_t *pairs);
+    void (*words)(const float *x, int64_t rows, int d, uint32_t *words); /* words[rows][d / 2, rounded up] */
+    /* qt[d / 2, rounded up][SW_ATTEND_QUERIES]: factor * x, zero beyond row `rows` */
+    void (*query_words)(const float *x, int64_t rows, int d, float factor, uint32_t *qt);
+} sw_simd_attend_bf16;
 
 #define SW_WINO_PAD 16 /* floats between the 36 rows of a stage, so that they do not share cache sets */
 
@@ -203,5 +224,6 @@ static inline void sw_pool_covering(int i, int pad, int window, int stride, int 
 const sw_simd *sw_simd_base(void);
 const sw_simd *sw_simd_avx2(void);   /* NULL: not in this build or not on this machine */
 const sw_simd *sw_simd_avx512(void); /* likewise */
+const sw_simd_attend_bf16 *sw_simd_avx512_bf16(void); /* likewise */
 
 #endif

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Part 4 of the leaf kernels (see simd_impl.h): attention with one value column, one tile of queries by a stretch of
  * keys. Lanes are queries, so that sums over keys need no work across lanes, and a tile of scores goes from its
- * products through the exponential into the sums without leaving the registers. Powers are of two. */
+ * products through the exponential into the sums without leaving the registers. Powers are of two.
+ *
+ * With REDUCED defined as 1 the products are of bfloat16, two columns, queries or keys in one step, with sums in float. */
+#ifndef REDUCED
+#define REDUCED 0
+#endif
 
 #define QUERIES SW_ATTEND_QUERIES
 #define KEYS SW_ATTEND_KEYS
@@ -53,10 +58,42 @@ static inline bool any_above(vf x, float limit)
 #endif
 }
 
+/* What products are made of: floats, or words of two bfloat16 whose two products are added. */
+#if REDUCED
+typedef uint32_t factor;
+typedef vi factors;
+#define KEY_FACTORS(a) ((a)->k_words)
+#define QUERY_FACTORS(a) ((a)->qt_words)
+#define DEPTH(a) ((a)->words)
+
+static inline vf multiply_add(vf sum, factors b, factor a)
+{
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)b, (__m512bh)_mm512_set1_epi32((int)a));
+}
+#else
+typedef float factor;
+typedef vf factors;
+#define KEY_FACTORS(a) ((a)->k)
+#define QUERY_FACTORS(a) ((a)->qt)
+#define DEPTH(a) ((a)->d)
+
+static inline vf multiply_add(vf sum, factors b, factor a)
+{
+    return sum + b * a;
+}
+#endif
+
+static inline factors load_factors(const factor *p)
+{
+    factors v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
 typedef struct product {
-    const float *a;      /* element (row, k) at a[row * row_step + k * k_step] */
+    const factor *a;     /* element (row, k) at a[row * row_step + k * k_step] */
     int64_t row_step, k_step;
-    const float *b;      /* [depth][ldb] */
+    const factor *b;     /* [depth][ldb] */
     int64_t ldb;
     float *c;            /* [rows][ldc], added to */
     int64_t ldc;
@@ -70,12 +107,12 @@ static inline __attribute__((always_inline)) void product_tile(const product *p,
     vf sum[TILE_ROWS][TILE_VECTORS];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) sum[r][v] = load(p->c + (row + r) * p->ldc + column + v * VL);
-    const float *a = p->a + row * p->row_step, *b = p->b + column;
+    const factor *a = p->a + row * p->row_step, *b = p->b + column;
     for (int64_t k = 0; k < p->depth; k++, a += p->k_step, b += p->ldb) {
-        vf bv[TILE_VECTORS];
-        for (int v = 0; v < vectors; v++) bv[v] = load(b + v * VL);
+        factors bv[TILE_VECTORS];
+        for (int v = 0; v < vectors; v++) bv[v] = load_factors(b + v * VL);
         for (int r = 0; r < rows; r++)
-            for (int v = 0; v < vectors; v++) sum[r][v] += bv[v] * a[r * p->row_step];
+            for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(sum[r][v], bv[v], a[r * p->row_step]);
     }
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) store(p->c + (row + r) * p->ldc + column + v * VL, sum[r][v]);
@@ -104,14 +141,14 @@ static void multiply(const product *p, int64_t columns) /* a multiple of VL */
 static inline __attribute__((always_inline)) void score_tile(const sw_simd_attend *a, int64_t key, int column,
                                                              const int rows, vf s[SCORE_ROWS][TILE_VECTORS])
 {
-    const float *k = a->k + key * a->d, *q = a->qt + column;
+    const factor *k = KEY_FACTORS(a) + key * DEPTH(a), *q = QUERY_FACTORS(a) + column;
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < TILE_VECTORS; v++) s[r][v] = (vf){0};
-    for (int c = 0; c < a->d; c++, q += QUERIES) {
-        vf qv[TILE_VECTORS];
-        for (int v = 0; v < TILE_VECTORS; v++) qv[v] = load(q + v * VL);
+    for (int c = 0; c < DEPTH(a); c++, q += QUERIES) {
+        factors qv[TILE_VECTORS];
+        for (int v = 0; v < TILE_VECTORS; v++) qv[v] = load_factors(q + v * VL);
         for (int r = 0; r < rows; r++)
-            for (int v = 0; v < TILE_VECTORS; v++) s[r][v] += qv[v] * k[r * a->d + c];
+            for (int v = 0; v < TILE_VECTORS; v++) s[r][v] = multiply_add(s[r][v], qv[v], k[r * DEPTH(a) + c]);
     }
 }
 
@@ -127,7 +164,9 @@ static __attribute__((noinline)) void raise_top(const sw_simd_attend *a, stretch
     vf s[SCORE_ROWS], before = load(a->top + column), most = before;
     for (int r = 0; r < rows; r++) {
         s[r] = (vf){0};
-        for (int c = 0; c < a->d; c++) s[r] += load(a->qt + c * QUERIES + column) * a->k[(key + r) * a->d + c];
+        for (int c = 0; c < DEPTH(a); c++)
+            s[r] = multiply_add(s[r], load_factors(QUERY_FACTORS(a) + c * QUERIES + column),
+                                KEY_FACTORS(a)[(key + r) * DEPTH(a) + c]);
         most = vmax(most, s[r]);
     }
     vf fade = vexp2(vmax(splat(-1000.0f), before - most)), total = {0}, weighted = {0};
@@ -184,7 +223,32 @@ static void attend(const sw_simd_attend *a)
     }
 }
 
-/* Gradient of the logits, G (v - P) dP, of a few keys from row `row` of `scores` on; adds to dv. */
+#if REDUCED
+/* Rounds the gradients of 16 queries by `rows` keys (1 or an even number), from an even row on, and stores both forms. */
+static inline __attribute__((always_inline)) void keep_logit_grad(const sw_simd_attend *a, int64_t row, int at,
+                                                                  const int rows, const vf *g)
+{
+    __m256i half[SCORE_ROWS + 1];
+    half[rows] = _mm256_setzero_si256();
+    for (int r = 0; r < rows; r++) {
+        half[r] = (__m256i)_mm512_cvtneps_pbh((__m512)g[r]);
+        memcpy(a->score_words + ((row + r) * QUERIES + at) / 2, &half[r], sizeof(half[r]));
+    }
+    for (int r = 0; r < rows; r += 2) {
+        __m512i low = _mm512_cvtepu16_epi32(half[r]), high = _mm512_cvtepu16_epi32(half[r + 1]);
+        __m512i pair = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+        memcpy(a->score_pairs + (row + r) / 2 * QUERIES + at, &pair, sizeof(pair));
+    }
+}
+#else
+static inline __attribute__((always_inline)) void keep_logit_grad(const sw_simd_attend *a, int64_t row, int at,
+                                                                  const int rows, const vf *g)
+{
+    for (int r = 0; r < rows; r++) store(a->scores + (row + r) * QUERIES + at, g[r]);
+}
+#endif
+
+/* Gradient of the logits, G (v - P) dP, of a few keys from row `row` of the tile on; adds to dv. */
 static inline __attribute__((always_inline)) void logit_grad_tile(const sw_simd_attend *a, int64_t key, int64_t row,
                                                                   int column, const int rows)
 {
@@ -193,14 +257,30 @@ static inline __attribute__((always_inline)) void logit_grad_tile(const sw_simd_
     for (int r = 0; r < rows; r++) dv[r] = load(a->dv_lanes + (key + r) * SW_SPAN);
     for (int v = 0; v < TILE_VECTORS; v++) {
         int at = column + v * VL;
-        vf lse = load(a->top + at), dp = load(a->dp + at), p = load(a->p + at);
+        vf lse = load(a->top + at), dp = load(a->dp + at), p = load(a->p + at), grad[SCORE_ROWS];
         for (int r = 0; r < rows; r++) {
             vf g = vexp2(s[r][v] - lse) * dp;
             dv[r] += g;
-            store(a->scores + (row + r) * QUERIES + at, g * (a->v[key + r] - p));
+            grad[r] = g * (a->v[key + r] - p);
         }
+        keep_logit_grad(a, row, at, rows, grad);
     }
     for (int r = 0; r < rows; r++) store(a->dv_lanes + (key + r) * SW_SPAN, dv[r]);
+}
+
+/* Adds what one tile of logits gives to the gradients of its queries and of `keys` keys from `first` on. */
+static void logit_products(const sw_simd_attend *a, int64_t first, int64_t keys)
+{
+    float *dk_pad = a->dk_pad + first * a->d_pad;
+#if REDUCED
+    product dq = {a->k_pairs + first / 2 * a->d, 1, a->d, a->score_pairs, QUERIES, a->dqt, QUERIES, a->d, (keys + 1) / 2};
+    product dk = {a->score_words, QUERIES / 2, 1, a->q_pairs, a->d_pad, dk_pad, a->d_pad, keys, QUERIES / 2};
+#else
+    product dq = {a->k + first * a->d, 1, a->d, a->scores, QUERIES, a->dqt, QUERIES, a->d, keys};
+    product dk = {a->scores, QUERIES, 1, a->q_pad, a->d_pad, dk_pad, a->d_pad, keys, QUERIES};
+#endif
+    multiply(&dq, QUERIES);
+    multiply(&dk, a->d_pad);
 }
 
 static void attend_grad(const sw_simd_attend *a)
@@ -211,11 +291,9 @@ static void attend_grad(const sw_simd_attend *a)
             int64_t row = 0;
             for (; row + SCORE_ROWS <= keys; row += SCORE_ROWS)
                 logit_grad_tile(a, first + row, row, column, SCORE_ROWS);
-            for (; row < keys; row++) logit_grad_tile(a, first + row, row, column, 1);
+            for (; row + 2 <= keys; row += 2) logit_grad_tile(a, first + row, row, column, 2);
+            if (row < keys) logit_grad_tile(a, first + row, row, column, 1);
         }
-        product dq = {a->k + first * a->d, 1, a->d, a->scores, QUERIES, a->dqt, QUERIES, a->d, keys};
-        multiply(&dq, QUERIES);
-        product dk = {a->scores, QUERIES, 1, a->q_pad, a->d_pad, a->dk_pad + first * a->d_pad, a->d_pad, keys, QUERIES};
-        multiply(&dk, a->d_pad);
+        logit_products(a, first, keys);
     }
 }

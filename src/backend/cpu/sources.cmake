@@ -20,6 +20,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/rows.c
   ${SW_CPU_DIR}/simd_avx2.c
   ${SW_CPU_DIR}/simd_avx512.c
+  ${SW_CPU_DIR}/simd_avx512_bf16.c
   ${SW_CPU_DIR}/simd_base.c
   ${SW_CPU_DIR}/stem.c
   ${SW_CPU_DIR}/winograd.c
@@ -30,6 +31,7 @@ set(SW_SIMD_FLAGS -O3 -ffp-contract=fast)
 set_source_files_properties(${SW_CPU_DIR}/simd_base.c PROPERTIES COMPILE_OPTIONS "${SW_SIMD_FLAGS}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set_source_files_properties(${SW_CPU_DIR}/simd_avx2.c PROPERTIES COMPILE_OPTIONS "${SW_SIMD_FLAGS};-mavx2;-mfma")
-  set_source_files_properties(${SW_CPU_DIR}/simd_avx512.c PROPERTIES COMPILE_OPTIONS
-    "${SW_SIMD_FLAGS};-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mprefer-vector-width=512")
+  set(SW_AVX512_FLAGS ${SW_SIMD_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512)
+  set_source_files_properties(${SW_CPU_DIR}/simd_avx512.c PROPERTIES COMPILE_OPTIONS "${SW_AVX512_FLAGS}")
+  set_source_files_properties(${SW_CPU_DIR}/simd_avx512_bf16.c PROPERTIES COMPILE_OPTIONS "${SW_AVX512_FLAGS};-mavx512bf16")
 endif()
