@@ -53,7 +53,12 @@ typedef enum sw_metric_id {
     SW_METRIC_PRECISION,         /* macro */
     SW_METRIC_KAPPA,             /* Cohen's, unweighted */
     SW_METRIC_KAPPA_QUADRATIC,   /* Cohen's, quadratic weights (class order is the scale) */
-    SW_METRIC_COUNT
+    SW_METRIC_COUNT,             /* classification ends here, survival (survival.h) begins */
+    SW_METRIC_C_INDEX = SW_METRIC_COUNT, /* Harrell's concordance index */
+    SW_METRIC_C_INDEX_IPCW,      /* Uno's: pairs weighted by the inverse probability of censoring */
+    SW_METRIC_AUC_TD,            /* time-dependent AUC, mean over the times */
+    SW_METRIC_IBS,               /* integrated Brier score; the smaller the better */
+    SW_METRIC_END
 } sw_metric_id;
 SW_API const char *sw_metric_name(sw_metric_id id);  /* "balanced_accuracy": key in files and configs */
 SW_API const char *sw_metric_title(sw_metric_id id); /* "balanced accuracy": for people */

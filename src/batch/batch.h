@@ -36,6 +36,25 @@ sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale,
 sw_status sw_patch_source_slide(sw_slide *slide, const int64_t *xy, int64_t count, int patch_px, double mpp_um,
                                 sw_patch_source **out, sw_error *err) SW_MUST_CHECK;
 
+/* The patches of several sources as one list, one source after the other; takes the sources on success. */
+sw_status sw_patch_source_join(sw_patch_source *const *part, int64_t parts, const char *name, sw_patch_source **out,
+                               sw_error *err) SW_MUST_CHECK;
+/* The source that holds patch *index, which becomes its index there: a part of a joined source, else `source` itself. */
+sw_patch_source *sw_patch_source_part(sw_patch_source *source, int64_t *index);
+
+/* --- the patches of a bag: those of its slides, one slide after the other in the bag's order */
+
+typedef struct sw_bag_place {
+    int64_t slide; /* index into the store; -1: no such patch */
+    int scale;     /* of that slide */
+    int64_t patch; /* of that scale */
+} sw_bag_place;
+int64_t sw_bag_patches(const sw_store *store, const sw_bag *bag, double mpp_um); /* 0 where no slide has the scale */
+sw_bag_place sw_bag_locate(const sw_store *store, const sw_bag *bag, double mpp_um, int64_t patch);
+/* All of them; borrows the store. A slide that lacks the scale is SW_E_NOT_FOUND. */
+sw_status sw_bag_source(const sw_store *store, const sw_bag *bag, double mpp_um, sw_patch_source **out, sw_error *err)
+    SW_MUST_CHECK;
+
 /* --- scales of a run */
 
 /* The scales of a bag as the store holds them, low magnification first. */
@@ -80,7 +99,9 @@ typedef struct sw_batch {
     int64_t *bag;      /* [n_bags] index into dataset->bag */
     sw_pick *pick;     /* [n_bags * bag_patches] what was drawn */
     sw_crop *crop;     /* [n_bags * bag_patches] how it is cut and mirrored */
-    int *scale_index;  /* [n_bags * bag_patches] the pick's scale among those of its slide */
+    int64_t *slide;    /* [n_bags * bag_patches] the pick's slide in the store, */
+    int64_t *patch;    /* [n_bags * bag_patches] its index among that slide's patches, */
+    int *scale_index;  /* [n_bags * bag_patches] and its scale among those of the slide */
     int *source_px;    /* [n_bags * bag_patches] side of the patch in the store */
     int owners;
 } sw_batch;

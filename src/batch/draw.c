@@ -13,6 +13,8 @@ void sw_batch_free(sw_batch *batch)
     sw_free(batch->bag);
     sw_free(batch->pick);
     sw_free(batch->crop);
+    sw_free(batch->slide);
+    sw_free(batch->patch);
     sw_free(batch->scale_index);
     sw_free(batch->source_px);
     sw_free(batch);
@@ -68,22 +70,35 @@ static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_
     b->bag = sw_calloc((size_t)n_bags, sizeof(*b->bag));
     b->pick = sw_calloc(n, sizeof(*b->pick));
     b->crop = sw_calloc(n, sizeof(*b->crop));
+    b->slide = sw_calloc(n, sizeof(*b->slide));
+    b->patch = sw_calloc(n, sizeof(*b->patch));
     b->scale_index = sw_calloc(n, sizeof(*b->scale_index));
     b->source_px = sw_calloc(n, sizeof(*b->source_px));
-    if (!b->label || !b->bag || !b->pick || !b->crop || !b->scale_index || !b->source_px) return sw_nomem(err);
+    if (!b->label || !b->bag || !b->pick || !b->crop || !b->slide || !b->patch || !b->scale_index || !b->source_px) return sw_nomem(err);
     *out = SW_STEAL(b);
     return SW_OK;
 }
 
-/* Positions of the patches at a scale, [count, 2], owned by the caller. */
+/* Positions of the patches at a scale, [count, 2], owned by the caller. The slides of a bag lie side by side. */
 static sw_status positions(const sw_draw *d, const sw_bag *bag, int s, int64_t count, int64_t **out, sw_error *err)
 {
-    int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
-    if (sw_store_scale_get(d->store, bag->store_slide, at)->patch_level0_px <= 0)
-        return sw_error_set(err, SW_E_INVALID, "its patches were imported without positions; set bag.sampler to another than regional_slide");
     SW_AUTOFREE int64_t *xy = sw_malloc((size_t)count * 2 * sizeof(*xy));
+    int64_t done = 0, left = 0;
     if (!xy) return sw_nomem(err);
-    SW_TRY(sw_store_coords(d->store, bag->store_slide, at, xy, err));
+    for (int64_t i = 0; i < sw_bag_slides(bag); i++) {
+        int64_t slide = sw_bag_slide(bag, i), right = left;
+        int at = sw_store_scale_find(d->store, slide, d->scales->mpp_um[s]);
+        const sw_store_scale *scale = sw_store_scale_get(d->store, slide, at);
+        if (scale->patch_level0_px <= 0)
+            return sw_error_set(err, SW_E_INVALID, "its patches were imported without positions; set bag.sampler to another than regional_slide");
+        SW_TRY(sw_store_coords(d->store, slide, at, xy + 2 * done, err));
+        for (int64_t k = done; k < done + scale->n_patches; k++) {
+            xy[2 * k] += left;
+            if (xy[2 * k] + (int64_t)scale->patch_level0_px > right) right = xy[2 * k] + (int64_t)scale->patch_level0_px;
+        }
+        done += scale->n_patches;
+        left = right;
+    }
     *out = SW_STEAL(xy);
     return SW_OK;
 }
@@ -96,8 +111,7 @@ static sw_status sample(const sw_draw *d, sw_batch *b, int64_t i, int64_t *n, sw
     sw_sample_pool pool = {{0}, {0}};
     sw_status status = SW_OK;
     for (int s = 0; s < d->scales->n && status == SW_OK; s++) {
-        int at = sw_store_scale_find(d->store, bag->store_slide, d->scales->mpp_um[s]);
-        pool.count[s] = at < 0 ? 0 : sw_store_scale_get(d->store, bag->store_slide, at)->n_patches;
+        pool.count[s] = sw_bag_patches(d->store, bag, d->scales->mpp_um[s]);
         if (plan->sampler == SW_SAMPLER_REGIONAL_SLIDE && pool.count[s] > plan->n[s])
             status = positions(d, bag, s, pool.count[s], &xy[s], err);
         pool.xy[s] = xy[s];
@@ -132,9 +146,12 @@ static sw_status draw_bag(const sw_draw *d, sw_batch *b, int64_t i, sw_error *er
 static void locate(const sw_draw *d, sw_batch *b)
 {
     for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
-        int64_t slide = d->dataset->bag[b->bag[i / b->bag_patches]].store_slide;
-        b->scale_index[i] = sw_store_scale_find(d->store, slide, d->scales->mpp_um[b->pick[i].scale]);
-        b->source_px[i] = sw_store_scale_get(d->store, slide, b->scale_index[i])->patch_px;
+        const sw_bag *bag = &d->dataset->bag[b->bag[i / b->bag_patches]];
+        sw_bag_place at = sw_bag_locate(d->store, bag, d->scales->mpp_um[b->pick[i].scale], b->pick[i].patch);
+        b->slide[i] = at.slide;
+        b->patch[i] = at.patch;
+        b->scale_index[i] = at.scale;
+        b->source_px[i] = sw_store_scale_get(d->store, at.slide, at.scale)->patch_px;
     }
 }
 

@@ -35,14 +35,16 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
     making *m = ctx;
     sw_eval_chunk *c = m->chunk;
     sw_eval_loader *l = m->loader;
-    int px = sw_patch_source_px(l->source);
+    int64_t at = c->first + i;
+    sw_patch_source *source = sw_patch_source_part(l->source, &at);
+    int px = sw_patch_source_px(source);
     sw_crop whole = {.width = px, .height = px};
     sw_cut cut = {&l->rule, px, l->options.crop ? &l->options.crop[c->first + i] : &whole, c->px};
     sw_maker *maker = NULL;
     sw_timer timer = sw_timer_start();
     SW_TRY(sw_maker_take(&l->makers, &maker, err));
     sw_status status =
-        sw_patch_source_planes(l->source, c->first + i, &cut, maker, c->images + i * 3 * c->px * c->px, &timer, err);
+        sw_patch_source_planes(source, at, &cut, maker, c->images + i * 3 * c->px * c->px, &timer, err);
     sw_maker_give(&l->makers, maker);
     sw_timer_add(&c->timing, &timer);
     return status;

@@ -124,12 +124,12 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
     sw_pixel_chunk *c = &m->item->chunk;
     const sw_batch *b = m->item->batch;
     sw_loader *l = m->loader;
-    int64_t at = c->first + i, slide = l->draw.dataset->bag[b->bag[at / b->bag_patches]].store_slide;
+    int64_t at = c->first + i;
     sw_cut cut = {&l->rule, b->source_px[at], &b->crop[at], c->px};
     sw_maker *maker = NULL;
     sw_timer timer = sw_timer_start();
     SW_TRY(sw_maker_take(&l->makers, &maker, err));
-    sw_status status = sw_store_planes(l->draw.store, slide, b->scale_index[at], b->pick[at].patch, &cut, maker,
+    sw_status status = sw_store_planes(l->draw.store, b->slide[at], b->scale_index[at], b->patch[at], &cut, maker,
                                        c->images + i * 3 * c->px * c->px, &timer, err);
     sw_maker_give(&l->makers, maker);
     sw_timer_add(&c->timing, &timer);

@@ -61,28 +61,30 @@ static sw_status choose(const sw_config *config, const sw_store *store, const sw
     return SW_OK;
 }
 
-static sw_status lacks_scale(const sw_store *store, const sw_bag *bag, double mpp_um, const char *key, sw_error *err)
+static sw_status lacks_scale(const sw_store *store, int64_t slide, double mpp_um, const char *key, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf list = {0};
-    for (int s = 0; s < sw_store_scale_count(store, bag->store_slide); s++) {
-        sw_buf_printf(&list, "%s%g", s ? ", " : "", sw_store_scale_get(store, bag->store_slide, s)->mpp_um);
+    for (int s = 0; s < sw_store_scale_count(store, slide); s++) {
+        sw_buf_printf(&list, "%s%g", s ? ", " : "", sw_store_scale_get(store, slide, s)->mpp_um);
     }
     SW_TRY(sw_buf_status(&list, err));
     return sw_error_set(err, SW_E_NOT_FOUND, "store %s: slide %s has no scale of %g um/px, which %s asks for (it has %s); tile it so, or change the key",
-                        sw_store_path(store), bag->slide_id, mpp_um, key, list.data);
+                        sw_store_path(store), sw_store_slide_id(store, slide), mpp_um, key, list.data);
 }
 
+/* Every slide has the scale; of the slides of one bag one at least has a patch. */
 static sw_status check_bag(const sw_store *store, const sw_bag *bag, const sw_bag_scales *scales, int s, sw_error *err)
 {
-    int at = sw_store_scale_find(store, bag->store_slide, scales->mpp_um[s]);
-    bool eval_only = s == scales->n;
-    if (at < 0) return lacks_scale(store, bag, scales->mpp_um[s], eval_only ? "eval.mpp" : "bag.scales", err);
-    bool wanted = s == scales->eval || (!eval_only && scales->plan.n[s] > 0);
-    if (wanted && sw_store_scale_get(store, bag->store_slide, at)->n_patches == 0) {
-        return sw_error_set(err, SW_E_INVALID, "store %s: slide %s has no patch at %g um/px; leave it out of the label table",
-                            sw_store_path(store), bag->slide_id, scales->mpp_um[s]);
+    bool eval_only = s == scales->n, wanted = s == scales->eval || (!eval_only && scales->plan.n[s] > 0);
+    double mpp_um = scales->mpp_um[s];
+    for (int64_t i = 0; i < sw_bag_slides(bag); i++) {
+        int64_t slide = sw_bag_slide(bag, i);
+        if (sw_store_scale_find(store, slide, mpp_um) < 0)
+            return lacks_scale(store, slide, mpp_um, eval_only ? "eval.mpp" : "bag.scales", err);
     }
-    return SW_OK;
+    if (!wanted || sw_bag_patches(store, bag, mpp_um) > 0) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "store %s: %s %s has no patch at %g um/px; leave it out of the label table",
+                        sw_store_path(store), sw_bag_slides(bag) > 1 ? "case" : "slide", bag->slide_id, mpp_um);
 }
 
 sw_status sw_bag_scales_resolve(const sw_config *config, const sw_store *store, const sw_dataset *dataset,

@@ -15,7 +15,10 @@
 #define SW_CONFIG_MAX_SCALES 16
 
 /* The enumerations have the order of their names in config_keys.def, and of their counterparts in the modules. */
-typedef enum sw_cfg_task { SW_CFG_CLASSIFICATION } sw_cfg_task;
+typedef enum sw_cfg_task { SW_CFG_CLASSIFICATION, SW_CFG_SURVIVAL } sw_cfg_task;
+typedef enum sw_cfg_survival_loss { SW_CFG_NLL, SW_CFG_COX } sw_cfg_survival_loss;
+typedef enum sw_cfg_bins_from { SW_CFG_BINS_TRAIN, SW_CFG_BINS_ALL, SW_CFG_BINS_COLUMN } sw_cfg_bins_from;
+typedef enum sw_cfg_bag { SW_CFG_BAG_AUTO, SW_CFG_BAG_SLIDE, SW_CFG_BAG_CASE } sw_cfg_bag;
 typedef enum sw_cfg_missing { SW_CFG_MISSING_ERROR, SW_CFG_MISSING_SKIP } sw_cfg_missing;
 typedef enum sw_cfg_repeats { SW_CFG_REPEATS_ERROR, SW_CFG_REPEATS_KEEP } sw_cfg_repeats;
 typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT_FILE, SW_CFG_SPLIT_RANDOM,
@@ -57,11 +60,17 @@ typedef struct sw_config {
         sw_cfg_task type;
         sw_config_texts classes;
         char *positive;
+        struct {
+            sw_cfg_survival_loss loss;
+            int64_t bins;
+            sw_cfg_bins_from bins_from;
+            double alpha, eps;
+        } survival;
     } task;
     struct {
         char *store, *slides, *coords, *labels;
         int64_t cache_mb;
-        struct { char *case_id, *slide_id, *label, *split; } columns;
+        struct { char *case_id, *slide_id, *label, *time, *event, *censored, *split; } columns;
         struct {
             sw_cfg_split from;
             char *file;
@@ -71,6 +80,7 @@ typedef struct sw_config {
         double image_mpp;
         sw_cfg_missing missing;
         sw_cfg_repeats repeats;
+        sw_cfg_bag bag;
         bool allow_leak;
     } data;
     struct {

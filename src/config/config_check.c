@@ -28,6 +28,25 @@ static sw_status check_classes(const sw_config *c, const sw_config_place *place,
     return SW_OK;
 }
 
+static sw_status check_survival(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    bool survival = c->task.type == SW_CFG_SURVIVAL;
+    bool by_case = c->data.bag == SW_CFG_BAG_CASE || (survival && c->data.bag == SW_CFG_BAG_AUTO);
+    if (by_case && c->data.repeats == SW_CFG_REPEATS_KEEP) {
+        return sw_config_complain(place, err, "data.repeats: keep repeats slides, but a bag is a case here (data.bag); set it to error");
+    }
+    if (!survival) return SW_OK;
+    if (c->task.classes.count > 0 || c->task.positive[0] != '\0') {
+        return sw_config_complain(place, err, "task.%s: task.type survival has no classes, it has bins of time (task.survival.bins)",
+                                  c->task.classes.count > 0 ? "classes" : "positive");
+    }
+    if (c->task.survival.loss == SW_CFG_COX && c->train.batch_bags < 2) {
+        return sw_config_complain(place, err, "task.survival.loss: cox compares the bags of a step, but train.batch_bags is %lld; "
+                                              "set it to 2 or more", (long long)c->train.batch_bags);
+    }
+    return SW_OK;
+}
+
 static sw_status check_split(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
     int64_t folds = c->data.split.folds;
@@ -113,6 +132,7 @@ sw_status sw_config_check(const sw_config *config, const char *name_for_errors, 
 {
     sw_config_place place = {.name = name_for_errors};
     SW_TRY(check_classes(config, &place, err));
+    SW_TRY(check_survival(config, &place, err));
     SW_TRY(check_split(config, &place, err));
     SW_TRY(check_scales(config, &place, err));
     SW_TRY(check_sampler(config, &place, err));

@@ -15,6 +15,7 @@ static void bag_clear(sw_bag *bag)
 {
     sw_free(bag->slide_id);
     sw_free(bag->case_id);
+    sw_free(bag->more);
     *bag = (sw_bag){0};
 }
 
@@ -36,6 +37,8 @@ void sw_dataset_free(sw_dataset *ds)
     sw_free(ds->labels_path);
     sw_free(ds->split_source);
     sw_free(ds->count);
+    sw_free(ds->time_column);
+    sw_free(ds->edge);
     sw_free(ds);
 }
 
@@ -82,7 +85,7 @@ static sw_status make_bags(sw_dataset_build *b, sw_error *err)
         const sw_label_row *row = &b->table.row[i];
         sw_bag *bag = &ds->bag[ds->n_bags++];
         *bag = (sw_bag){.split = SW_SPLIT_NONE, .store_slide = -1, .line = row->line};
-        SW_TRY(sw_dataset_class_of(ds, &b->table, row, &bag->label, err));
+        if (!ds->survival) SW_TRY(sw_dataset_class_of(ds, &b->table, row, &bag->label, err));
         bag->slide_id = sw_strdup(row->slide_id);
         bag->case_id = sw_strdup(row->case_id);
         if (!bag->slide_id || !bag->case_id) return sw_nomem(err);
@@ -95,6 +98,11 @@ static sw_status check_pair(const sw_dataset_build *b, const sw_bag *first, cons
 {
     long long line = (long long)second->line, before = (long long)first->line;
     char *const *name = b->ds->class_name;
+    if (b->ds->survival && (first->time != second->time || first->event != second->event)) {
+        return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' has the time %g%s, and on line %lld %g%s; a slide has one time",
+                            b->table.path, line, second->slide_id, second->time, second->event ? "" : " (censored)", before,
+                            first->time, first->event ? "" : " (censored)");
+    }
     if (first->label != second->label) {
         return sw_error_set(err, SW_E_INVALID, "%s:%lld: slide '%s' has the label '%s', and on line %lld '%s'; a slide has one label",
                             b->table.path, line, second->slide_id, name[second->label], before, name[first->label]);
@@ -298,6 +306,7 @@ static sw_status count_all(sw_dataset *ds, sw_error *err)
         const sw_bag *bag = &ds->bag[i];
         cases.entry[i] = (sw_lookup_entry){bag->case_id, i};
         ds->bags[bag->split]++;
+        ds->events[bag->split] += bag->event;
         ds->count[bag->split * ds->n_classes + bag->label]++;
     }
     sw_lookup_sort(&cases);
@@ -315,7 +324,7 @@ static sw_status check_trainable(const sw_dataset_build *b, sw_error *err)
 {
     const sw_dataset *ds = b->ds;
     const char *path = b->table.path;
-    if (ds->n_classes < 2) {
+    if (!ds->survival && ds->n_classes < 2) {
         return sw_error_set(err, SW_E_INVALID, "%s: every slide has the label '%s'; training needs at least two classes", path,
                             ds->class_name[0]);
     }
@@ -325,7 +334,7 @@ static sw_status check_trainable(const sw_dataset_build *b, sw_error *err)
                             (long long)ds->bags[SW_SPLIT_NONE]);
     }
     const int64_t *train = sw_dataset_class_counts(ds, SW_SPLIT_TRAIN);
-    for (int k = 0; k < ds->n_classes; k++) {
+    for (int k = 0; k < ds->n_classes && !ds->survival; k++) {
         if (train[k] > 0) continue;
         return sw_error_set(err, SW_E_INVALID, "%s: no training slide has the class '%s' (%lld in val, %lld in test); change the split (data.split), or the classes (task.classes)",
                             path, ds->class_name[k], (long long)sw_dataset_class_counts(ds, SW_SPLIT_VAL)[k],
@@ -348,12 +357,17 @@ sw_status sw_dataset_load(const sw_config *config, const sw_dataset_slides *slid
     b.ds = sw_calloc(1, sizeof(*b.ds));
     if (!b.ds) return sw_nomem(err);
     if (!(b.ds->labels_path = sw_strdup(b.table.path))) return sw_nomem(err);
-    SW_TRY(sw_dataset_classes(config, &b.table, b.ds, err));
+    b.ds->survival = config->task.type == SW_CFG_SURVIVAL;
+    b.ds->by_case = sw_dataset_by_case(config);
+    if (!b.ds->survival) SW_TRY(sw_dataset_classes(config, &b.table, b.ds, err));
     SW_TRY(make_bags(&b, err));
+    if (b.ds->survival) SW_TRY(sw_dataset_survival_read(&b, err));
     if (slides) SW_TRY(match_slides(&b, slides, err));
     SW_TRY(check_repeats(&b, err));
     SW_TRY(sw_dataset_split(&b, err));
     SW_TRY(check_repeats_in_train(&b, err));
+    if (b.ds->by_case) SW_TRY(sw_dataset_join_cases(&b, err));
+    if (b.ds->survival) SW_TRY(sw_dataset_survival_bins(&b, err));
     SW_TRY(count_all(b.ds, err));
     if (need_train) SW_TRY(check_trainable(&b, err));
     *out = SW_STEAL(b.ds);

@@ -11,14 +11,28 @@
 typedef enum sw_split { SW_SPLIT_TRAIN, SW_SPLIT_VAL, SW_SPLIT_TEST, SW_SPLIT_NONE, SW_SPLIT_COUNT } sw_split;
 const char *sw_split_name(sw_split split); /* "train", "val", "test", "none": key in files */
 
-/* One bag: a slide. A table that repeats a row (the reference's oversampling) gives as many bags. Owned by the dataset. */
+/* One bag: a slide, or all slides of a case (data.bag). A table that repeats a row (the reference's oversampling) gives as
+ * many bags of slides. Owned by the dataset. */
 typedef struct sw_bag {
-    char *slide_id, *case_id;
-    int label;         /* class index */
+    char *slide_id, *case_id; /* slide_id of a bag that is a case: the case's id */
+    int label;         /* class index; survival: the bin of the time */
     sw_split split;    /* SW_SPLIT_NONE: takes part in nothing */
     int64_t store_slide; /* index into the store; -1: made without a store */
+    int64_t *more;     /* [n_more] the case's further slides */
+    int64_t n_more;
+    double time;       /* survival: to the event or the last visit, in the table's unit */
+    bool event;        /* survival: it was observed; false: censored */
     int64_t line;      /* of the label table */
 } sw_bag;
+static inline int64_t sw_bag_slides(const sw_bag *bag)
+{
+    return 1 + bag->n_more;
+}
+/* Index into the store of slide 0 <= i < sw_bag_slides. */
+static inline int64_t sw_bag_slide(const sw_bag *bag, int64_t i)
+{
+    return i == 0 ? bag->store_slide : bag->more[i - 1];
+}
 
 typedef struct sw_dataset {
     char *labels_path;
@@ -35,6 +49,11 @@ typedef struct sw_dataset {
     int64_t n_unlabelled;
     int64_t bags[SW_SPLIT_COUNT], cases[SW_SPLIT_COUNT];
     int64_t *count;     /* [SW_SPLIT_COUNT, n_classes] bags */
+    bool by_case;       /* a bag is a case */
+    bool survival;      /* classes are bins of time */
+    char *time_column;  /* survival: its name, for people */
+    double *edge;       /* survival: [n_classes - 1] where one bin ends and the next begins */
+    int64_t events[SW_SPLIT_COUNT]; /* survival: bags whose event was observed */
     char **warning;     /* sentences */
     int64_t n_warnings;
 } sw_dataset;

@@ -24,7 +24,7 @@ void sw_lookup_free(sw_lookup *lookup);
 
 /* --- the label table as it stands in the file */
 typedef struct sw_label_row {
-    char *slide_id, *case_id, *label, *split; /* owned, blanks around them cut */
+    char *slide_id, *case_id, *label, *split, *time, *event; /* owned, blanks around them cut */
     int64_t line;
 } sw_label_row;
 
@@ -34,6 +34,8 @@ typedef struct sw_label_table {
     int64_t count;
     bool has_case;
     char *split_column; /* NULL: none */
+    char *time_column, *event_column; /* NULL: none */
+    bool censored;      /* the column of events says 1 where there was none */
 } sw_label_table;
 sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_error *err) SW_MUST_CHECK;
 void sw_label_table_free(sw_label_table *table);
@@ -50,6 +52,15 @@ typedef struct sw_dataset_build {
 sw_status sw_dataset_warn(sw_dataset_build *b, sw_error *err, const char *fmt, ...) SW_PRINTF(3, 4);
 /* "a, b, c and 4 more" */
 void sw_put_names(sw_buf *out, char *const *name, int64_t count);
+
+/* --- survival.c */
+/* Time and event of every bag, from its row; label becomes the stratum that random splits keep together. */
+sw_status sw_dataset_survival_read(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
+/* Once splits and bags stand: the edges between the bins, their names, and label becomes the bin. */
+sw_status sw_dataset_survival_bins(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
+/* --- cases.c: the slides of a case become one bag. */
+bool sw_dataset_by_case(const sw_config *config);
+sw_status sw_dataset_join_cases(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
 
 /* Sets the split of every bag and split_source. */
 sw_status sw_dataset_split(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;

@@ -40,6 +40,9 @@ uint64_t sw_dataset_hash(const sw_dataset *ds)
         const sw_bag *bag = &ds->bag[i];
         hash = mix_text(mix_text(hash, bag->slide_id), bag->case_id);
         hash = mix(hash, (uint64_t)bag->label * SW_SPLIT_COUNT + (uint64_t)bag->split);
+        for (int64_t k = 0; k < bag->n_more; k++) hash = mix(hash, (uint64_t)bag->more[k]);
+        if (!ds->survival) continue;
+        hash = mix(mix(hash, sw_hash64(&bag->time, sizeof bag->time)), bag->event);
     }
     return hash;
 }
@@ -52,25 +55,45 @@ static void json_texts(sw_json_writer *w, const char *key, char *const *text, in
     sw_json_end_array(w);
 }
 
+/* SW_SPLIT_COUNT: of all splits together. */
+static int64_t slides_of(const sw_dataset *ds, sw_split split)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        if (split == SW_SPLIT_COUNT || ds->bag[i].split == split) n += sw_bag_slides(&ds->bag[i]);
+    }
+    return n;
+}
+
 void sw_dataset_json(const sw_dataset *ds, sw_json_writer *w)
 {
     sw_json_object(w);
     sw_json_key(w, "labels");
     sw_json_string(w, ds->labels_path);
     json_texts(w, "classes", ds->class_name, ds->n_classes);
+    if (ds->by_case) sw_json_put_bool(w, "by_case", true);
+    if (ds->survival) {
+        sw_json_put_string(w, "task", "survival");
+        sw_json_put_string(w, "time", ds->time_column);
+        sw_json_key(w, "edges");
+        sw_json_array(w);
+        for (int k = 0; k + 1 < ds->n_classes; k++) sw_json_number(w, ds->edge[k]);
+        sw_json_end_array(w);
+    }
     sw_json_key(w, "split_source");
     sw_json_string(w, ds->split_source);
     sw_json_key(w, "val_carved");
     sw_json_bool(w, ds->val_carved);
-    sw_json_put_int(w, "slides", ds->n_bags);
+    sw_json_put_int(w, "slides", slides_of(ds, SW_SPLIT_COUNT));
     sw_json_put_int(w, "cases", ds->n_cases);
     sw_json_key(w, "splits");
     sw_json_object(w);
     for (int s = 0; s < SW_SPLIT_COUNT; s++) {
         sw_json_key(w, sw_split_name((sw_split)s));
         sw_json_object(w);
-        sw_json_put_int(w, "slides", ds->bags[s]);
+        sw_json_put_int(w, "slides", slides_of(ds, (sw_split)s));
         sw_json_put_int(w, "cases", ds->cases[s]);
+        if (ds->survival) sw_json_put_int(w, "events", ds->events[s]);
         sw_json_key(w, "per_class");
         sw_json_object(w);
         for (int k = 0; k < ds->n_classes; k++) {

@@ -16,7 +16,7 @@ typedef struct column {
     int index; /* -1: none */
 } column;
 
-enum { SLIDE, LABEL, CASE, SPLIT, COLUMNS };
+enum { SLIDE, LABEL, CASE, SPLIT, TIME, EVENT, CENSORED, COLUMNS };
 
 char *sw_text_trim(const char *text)
 {
@@ -33,9 +33,13 @@ void sw_label_table_free(sw_label_table *table)
         sw_free(table->row[i].case_id);
         sw_free(table->row[i].label);
         sw_free(table->row[i].split);
+        sw_free(table->row[i].time);
+        sw_free(table->row[i].event);
     }
     sw_free(table->row);
     sw_free(table->split_column);
+    sw_free(table->time_column);
+    sw_free(table->event_column);
     *table = (sw_label_table){0};
 }
 
@@ -79,23 +83,56 @@ static sw_status find_column(const sw_csv *csv, column *c, sw_error *err)
     return c->index < 0 && c->needed ? missing_column(csv, c, err) : SW_OK;
 }
 
+static const char *const time_names[] = {"time", "survival_months", "survival_days", "survival_time", "os_months", "os_days", NULL};
+static const char *const event_names[] = {"event", "status", "vital_status", "os_status", NULL};
+static const char *const censored_names[] = {"censorship", "censored", NULL};
+
 static void describe_columns(const sw_config *config, column *c)
 {
     static const char *const slide[] = {"slide_id", "slide", "id", NULL};
     static const char *const label[] = {"label", NULL};
     static const char *const case_id[] = {"case_id", "case", "patient_id", "patient", NULL};
     static const char *const split[] = {"split", "fold", NULL};
-    c[LABEL] = (column){"data.columns.label", config->data.columns.label, label, true, -1};
+    bool survival = config->task.type == SW_CFG_SURVIVAL;
+    bool labelled = !survival || config->task.survival.bins_from == SW_CFG_BINS_COLUMN;
+    c[LABEL] = (column){"data.columns.label", config->data.columns.label, label, labelled, -1};
     c[SLIDE] = (column){"data.columns.slide", config->data.columns.slide_id, slide, true, -1};
     c[CASE] = (column){"data.columns.case", config->data.columns.case_id, case_id, false, -1};
     c[SPLIT] = (column){"data.columns.split", config->data.columns.split, split, config->data.split.from == SW_CFG_SPLIT_COLUMN, -1};
+    c[TIME] = (column){"data.columns.time", config->data.columns.time, time_names, survival, -1};
+    c[EVENT] = (column){"data.columns.event", config->data.columns.event, event_names, survival, -1};
+    c[CENSORED] = (column){"data.columns.censored", config->data.columns.censored, censored_names, false, -1};
+}
+
+/* Where it is found: the table of the reference calls the time Event, and the event Status. */
+static sw_status find_survival(const sw_csv *csv, column *c, sw_label_table *out, sw_error *err)
+{
+    static const char *const status_name[] = {"status", NULL};
+    bool as_reference = !c[TIME].wanted[0] && find_any_case(csv, "event") >= 0 && find_any_case(csv, "status") >= 0;
+    for (const char *const *name = time_names; *name; name++) as_reference = as_reference && find_any_case(csv, *name) < 0;
+    if (as_reference) {
+        c[TIME].index = find_any_case(csv, "event");
+        if (!c[EVENT].wanted[0]) c[EVENT].known = status_name;
+    } else {
+        SW_TRY(find_column(csv, &c[TIME], err));
+    }
+    SW_TRY(find_column(csv, &c[CENSORED], err));
+    bool censored = c[CENSORED].index >= 0 && !c[EVENT].wanted[0];
+    c[EVENT].needed = !censored;
+    SW_TRY(find_column(csv, &c[EVENT], err));
+    /* Of two that have their usual names, the one of events counts. */
+    out->censored = censored && (c[CENSORED].wanted[0] || c[EVENT].index < 0);
+    if (out->censored) c[EVENT].index = c[CENSORED].index;
+    out->time_column = sw_text_trim(sw_csv_column_name(csv, (size_t)c[TIME].index));
+    out->event_column = sw_text_trim(sw_csv_column_name(csv, (size_t)c[EVENT].index));
+    return out->time_column && out->event_column ? SW_OK : sw_nomem(err);
 }
 
 /* Two columns of which neither has a name we know, and none is named in the configuration: the reference's (ID, label). */
 static bool is_headerless(const sw_csv *csv, const column *c)
 {
     if (sw_csv_columns(csv) != 2) return false;
-    for (int i = 0; i < COLUMNS; i++) {
+    for (int i = 0; i < TIME; i++) {
         if (c[i].wanted[0]) return false;
         for (const char *const *name = c[i].known; *name; name++) {
             if (find_any_case(csv, *name) >= 0) return false;
@@ -119,8 +156,10 @@ static sw_status read_row(const sw_csv *csv, size_t i, const column *c, sw_label
     SW_TRY(copy_cell(csv, i, c[LABEL].index, &row->label, err));
     SW_TRY(copy_cell(csv, i, c[CASE].index < 0 ? c[SLIDE].index : c[CASE].index, &row->case_id, err));
     SW_TRY(copy_cell(csv, i, c[SPLIT].index, &row->split, err));
+    SW_TRY(copy_cell(csv, i, c[TIME].index, &row->time, err));
+    SW_TRY(copy_cell(csv, i, c[EVENT].index, &row->event, err));
     if (row->slide_id[0] == '\0') return sw_error_set(err, SW_E_FORMAT, "%s:%lld: the row names no slide", path, line);
-    if (row->label[0] == '\0') {
+    if (c[LABEL].needed && row->label[0] == '\0') {
         return sw_error_set(err, SW_E_FORMAT, "%s:%lld: slide '%s' has no label; fill it in or delete the row", path, line,
                             row->slide_id);
     }
@@ -165,13 +204,15 @@ sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_e
     SW_TRY(sw_csv_read(path, true, &csv, err));
     column c[COLUMNS];
     describe_columns(config, c);
-    if (is_headerless(csv, c)) {
+    bool survival = config->task.type == SW_CFG_SURVIVAL;
+    if (!survival && is_headerless(csv, c)) {
         sw_csv_free_ptr(&csv);
         SW_TRY(sw_csv_read(path, false, &csv, err));
         c[SLIDE].index = 0;
         c[LABEL].index = 1;
         return read_rows(csv, c, out, err);
     }
-    for (int i = 0; i < COLUMNS; i++) SW_TRY(find_column(csv, &c[i], err));
+    for (int i = 0; i < TIME; i++) SW_TRY(find_column(csv, &c[i], err));
+    if (survival) SW_TRY(find_survival(csv, c, out, err));
     return read_rows(csv, c, out, err);
 }

@@ -48,6 +48,9 @@ void sw_bootstrap_begin(sw_bootstrap *b, int64_t count, int fold);
 int64_t sw_bootstrap_draw(sw_bootstrap *b);                      /* one index */
 void sw_bootstrap_weights(sw_bootstrap *b, int32_t *weight);     /* one resample: how often each slide was drawn */
 
+/* Mean, deviation and percentiles of the defined ones among `value` [resamples] (sorted in place). */
+void sw_metric_summarise(double *value, int64_t resamples, sw_metric_value *out);
+
 /* Percentile (0..100) of sorted values by linear interpolation; NaN when empty. */
 double sw_percentile(const double *sorted, int64_t count, double percent);
 int sw_compare_doubles(const void *a, const void *b); /* for qsort, rising */

@@ -64,7 +64,7 @@ static sw_status begin(const sw_predictions *preds, const char *split, sw_evalua
 }
 
 /* Mean, deviation and percentiles of the `n` finite values among `value` (sorted in place). */
-static void summarise(double *value, int64_t resamples, sw_metric_value *out)
+void sw_metric_summarise(double *value, int64_t resamples, sw_metric_value *out)
 {
     int64_t n = 0;
     double sum = 0, squares = 0;
@@ -99,7 +99,7 @@ static sw_status bootstrap(const sw_scored *s, const sw_eval_options *opt, sw_ev
         sw_scored_metrics(s, weight, &opt->metric, confusion, class_auc, metric);
         for (int m = 0; m < SW_METRIC_COUNT; m++) values[m * opt->resamples + r] = metric[m];
     }
-    for (int m = 0; m < SW_METRIC_COUNT; m++) summarise(values + m * opt->resamples, opt->resamples, &e->metric[m]);
+    for (int m = 0; m < SW_METRIC_COUNT; m++) sw_metric_summarise(values + m * opt->resamples, opt->resamples, &e->metric[m]);
     return SW_OK;
 }
 

@@ -17,8 +17,12 @@ static const struct {
     [SW_METRIC_PRECISION] = {"precision", "precision, macro"},
     [SW_METRIC_KAPPA] = {"kappa", "Cohen's kappa"},
     [SW_METRIC_KAPPA_QUADRATIC] = {"kappa_quadratic", "kappa, quadratic"},
+    [SW_METRIC_C_INDEX] = {"c_index", "c-index"},
+    [SW_METRIC_C_INDEX_IPCW] = {"c_index_ipcw", "c-index, IPCW"},
+    [SW_METRIC_AUC_TD] = {"auc_td", "time-dependent AUC"},
+    [SW_METRIC_IBS] = {"ibs", "Brier score, integrated"},
 };
-_Static_assert(sizeof METRICS / sizeof *METRICS == SW_METRIC_COUNT, "every metric has a name");
+_Static_assert(sizeof METRICS / sizeof *METRICS == SW_METRIC_END, "every metric has a name");
 
 const char *sw_metric_name(sw_metric_id id)
 {
@@ -32,7 +36,7 @@ const char *sw_metric_title(sw_metric_id id)
 
 int sw_metric_find(const char *name)
 {
-    for (int m = 0; m < SW_METRIC_COUNT; m++) {
+    for (int m = 0; m < SW_METRIC_END; m++) {
         if (strcmp(METRICS[m].name, name) == 0) return m;
     }
     return -1;

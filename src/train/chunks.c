@@ -9,7 +9,7 @@
 
 enum { TRAIN_CHUNK = 128, EVAL_CHUNK = 64 }; /* without a budget */
 enum { EVAL_AHEAD = 3 };                      /* chunks of pixels: one computed, two prepared */
-enum { PLAN_BYTES = 96 };                     /* of a patch in the plan of a step: what is drawn and how it is cut */
+enum { PLAN_BYTES = 112 };                     /* of a patch in the plan of a step: what is drawn and how it is cut */
 enum { WORKER_BYTES = 2 << 20 };              /* of a loading thread: a decoder and one picture */
 
 /* What the checkpoint of an interrupted run remembers stands for what is not given: chunks decide batch statistics. */
@@ -30,9 +30,7 @@ static int64_t largest_slide(const sw_trainer *t)
 {
     int64_t most = 1;
     for (int64_t i = 0; i < t->dataset->n_bags; i++) {
-        int64_t slide = t->dataset->bag[i].store_slide;
-        int scale = slide < 0 ? -1 : sw_store_scale_find(t->store, slide, t->scales.mpp_um[t->scales.eval]);
-        int64_t n = scale < 0 ? 0 : sw_store_scale_get(t->store, slide, scale)->n_patches;
+        int64_t n = sw_bag_patches(t->store, &t->dataset->bag[i], t->scales.mpp_um[t->scales.eval]);
         if (n > most) most = n;
     }
     return most;

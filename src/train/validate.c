@@ -12,11 +12,8 @@
 static int64_t count_patches(const sw_trainer *t, const int64_t *index, int64_t n)
 {
     int64_t total = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t slide = t->dataset->bag[index[i]].store_slide;
-        int scale = sw_store_scale_find(t->store, slide, t->use.eval_mpp_um);
-        if (scale >= 0) total += sw_store_scale_get(t->store, slide, scale)->n_patches;
-    }
+    for (int64_t i = 0; i < n; i++)
+        total += sw_bag_patches(t->store, &t->dataset->bag[index[i]], t->use.eval_mpp_um);
     return total;
 }
 
@@ -24,11 +21,7 @@ static sw_status predict_bag(sw_trainer *t, sw_model *model, const sw_bag *bag, 
                              sw_bag_result *out, sw_error *err)
 {
     sw_patch_source *source = NULL;
-    int scale = sw_store_scale_find(t->store, bag->store_slide, t->use.eval_mpp_um);
-    if (scale < 0)
-        return sw_error_set(err, SW_E_NOT_FOUND, "%s: slide %s has no patches at %g um per pixel; tile it at that resolution",
-                            sw_store_path(t->store), bag->slide_id, t->use.eval_mpp_um);
-    SW_TRY(sw_patch_source_store(t->store, bag->store_slide, scale, &source, err));
+    SW_TRY(sw_bag_source(t->store, bag, t->use.eval_mpp_um, &source, err));
     sw_infer_options o = {.chunk_patches = t->use.chunk_patches,
                           .crop_px = t->use.crop_px,
                           .channel_order = t->use.channel_order,

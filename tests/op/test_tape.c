@@ -218,6 +218,10 @@ TEST(refusals_are_sentences)
               "concat: a [2, 3] and b [2, 4] differ after the first dimension");
     CHECK_STR(refusal(SW_OP_CROSS_ENTROPY, NULL, SHAPE(2, 3), SHAPE(2), out),
               "cross_entropy: labels f32 [2] do not fit logits [2, 3]: they must be i32 [2]");
+    CHECK_STR(refusal(SW_OP_SURVIVAL_NLL, &(sw_survival_nll_attr){0.0, 1e-7}, SHAPE(2, 3), SHAPE(2, 2), out),
+              "survival_nll: targets f32 [2, 2] do not fit logits [2, 3]: they must be i32 [2, 2]");
+    CHECK_STR(refusal(SW_OP_COX, NULL, SHAPE(2, 1), SHAPE(2), out),
+              "cox: targets f32 [2] do not fit logits [2, 1]: they must be i32 [2, 2]");
     CHECK_STR(refusal(SW_OP_SCALE, &(sw_scale_attr){1}, SHAPE(2, 3), SHAPE(2), out),
               "scale: the factor [2] must have one element");
     CHECK_STR(refusal(SW_OP_BATCH_NORM, &(sw_batch_norm_attr){true, true, false, 1e-5, 0.1}, SHAPE(2, 3), SHAPE(2), out),
