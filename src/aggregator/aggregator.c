@@ -57,8 +57,8 @@ static sw_status find(const char *name, const sw_aggregator_def **def, sw_error 
 static sw_status build(sw_aggregator *a, sw_error *err)
 {
     const sw_aggregator_options *o = &a->options;
-    if (o->input_dim < 1 || o->inner_dim < 1 || o->classes < 2)
-        return sw_error_set(err, SW_E_INVALID, "aggregator: input_dim %d and inner_dim %d must be positive, classes %d at least 2",
+    if (o->input_dim < 1 || o->inner_dim < 1 || o->classes < 1)
+        return sw_error_set(err, SW_E_INVALID, "aggregator: input_dim %d and inner_dim %d must be positive, classes %d at least 1",
                             o->input_dim, o->inner_dim, o->classes);
     if (!(o->dropout >= 0.0 && o->dropout < 1.0))
         return sw_error_set(err, SW_E_INVALID, "aggregator.dropout: %g is not in [0, 1)", o->dropout);

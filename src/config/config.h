@@ -138,6 +138,7 @@ typedef struct sw_config {
     } train;
     struct {
         int64_t bootstrap, chunk_patches;
+        bool risks_of_train;
         double mpp_um;
     } eval;
     struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "infer/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ void sw_model_use_free(sw_model_use *u)
     if (!u) return;
     for (int i = 0; u->class_name && i < u->n_classes; i++) sw_free(u->class_name[i]);
     sw_free(u->class_name);
+    sw_free(u->edge);
     sw_free(u->backend);
     *u = (sw_model_use){0};
 }
@@ -81,6 +83,13 @@ sw_status sw_model_use_json(const sw_model_use *u, char **text, sw_error *err)
     sw_json_array(&w);
     for (int i = 0; i < u->n_classes; i++) sw_json_string(&w, u->class_name[i]);
     sw_json_end_array(&w);
+    if (u->survival) {
+        sw_json_put_string(&w, "task", "survival");
+        sw_json_key(&w, "edges");
+        sw_json_array(&w);
+        for (int i = 0; i + 1 < u->n_classes; i++) sw_json_number(&w, u->edge[i]);
+        sw_json_end_array(&w);
+    }
     put_tiling(&w, &u->tiling);
     sw_json_put_number(&w, "eval_mpp_um", u->eval_mpp_um);
     sw_json_put_int(&w, "crop_px", u->crop_px);
@@ -154,6 +163,11 @@ static sw_status parse(const sw_json *root, const char *name, sw_model_use *out,
         if (!out->class_name[i]) return sw_nomem(err);
         out->n_classes++;
     }
+    out->survival = strcmp(sw_json_text(sw_json_get(root, "task"), ""), "survival") == 0;
+    out->edge = sw_calloc(n + 1, sizeof *out->edge);
+    if (!out->edge) return sw_nomem(err);
+    for (size_t i = 0; out->survival && i + 1 < n; i++)
+        out->edge[i] = sw_json_real(sw_json_at(sw_json_get(root, "edges"), i), NAN);
     out->deterministic = sw_json_truth(sw_json_get(root, "deterministic"), false);
     const char *precision = sw_json_text(sw_json_get(root, "precision"), "fp32");
     if (strcmp(precision, "fp32") != 0 && strcmp(precision, "bf16") != 0)
@@ -165,7 +179,7 @@ static sw_status parse(const sw_json *root, const char *name, sw_model_use *out,
     out->chunk_patches = sw_json_integer(sw_json_get(root, "chunk_patches"), 0);
     out->channel_order = sw_json_truth(sw_json_get(root, "bgr_as_reference"), false) ? SW_CHANNELS_BGR_AS_REFERENCE
                                                                                      : SW_CHANNELS_RGB;
-    if (n < 2 || !(out->eval_mpp_um > 0.0) || out->crop_px < 1 || out->chunk_patches < 1 || out->tiling.patch_px < 1)
+    if (n < (out->survival ? 1 : 2) || !(out->eval_mpp_um > 0.0) || out->crop_px < 1 || out->chunk_patches < 1 || out->tiling.patch_px < 1)
         return sw_error_set(err, SW_E_FORMAT, "%s: its description (%s) lacks classes, resolution or patch size", name,
                             use_key);
     return SW_OK;

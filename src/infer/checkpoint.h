@@ -9,7 +9,9 @@
 #include "slidewise/tile.h"
 
 typedef struct sw_model_use {
-    int n_classes;
+    bool survival;                  /* outputs are hazards of bins of time, or (one output) a risk */
+    double *edge;                   /* [n_classes - 1] owned; survival: where one bin ends and the next begins */
+    int n_classes;                  /* the model's outputs */
     char **class_name;              /* [n_classes] owned */
     sw_tile_settings tiling;        /* how the training slides were tiled; all scales */
     double eval_mpp_um;             /* the scale that evaluation uses */

@@ -24,6 +24,14 @@ void sw_softmax_host(const double *logit, int n, double *probability)
     for (int i = 0; i < n; i++) probability[i] /= sum;
 }
 
+double sw_survival_host(const double *logit, int n, double *survival)
+{
+    double alive = 1.0, sum = 0.0;
+    if (n == 1) return logit[0];
+    for (int i = 0; i < n; i++) sum += survival[i] = alive *= 1.0 / (1.0 + exp(logit[i]));
+    return -sum;
+}
+
 /* One chunk of pixels -> rows [first, first + n) of `features` [n_patches, dim] on the host. */
 static sw_status encode_chunk(sw_model *model, const sw_eval_chunk *chunk, float *features, sw_error *err)
 {

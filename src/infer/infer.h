@@ -39,4 +39,8 @@ sw_status sw_infer_bag(sw_model *model, sw_patch_source *source, const sw_infer_
 /* Softmax on the host, in double. */
 void sw_softmax_host(const double *logit, int n, double *probability);
 
+/* What the outputs of a survival model say. Several: hazards of bins of time, so survival [n] is the probability to be without
+ * the event at the end of each bin, and the risk minus their sum. One: the risk itself, and survival is left as it is. */
+double sw_survival_host(const double *logit, int n, double *survival);
+
 #endif

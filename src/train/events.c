@@ -29,21 +29,26 @@ sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err)
     sw_json_put_int(&w, "encoder_parameters", sw_model_params(t->model, "encoder"));
     sw_json_put_int(&w, "steps_per_epoch", sw_loader_steps(t->loader));
     sw_json_put_int(&w, "epoch", t->state.epoch + 1);
+    sw_json_put_string(&w, "task", t->task.name);
+    sw_json_put_string(&w, "loss", t->task.loss_name);
     sw_json_put_string(&w, "metric", sw_metric_name((sw_metric_id)t->metric));
     sw_json_put_string(&w, "selected_on", t->dataset->bags[SW_SPLIT_VAL] > 0 ? "val" : "last epoch");
     sw_json_end_object(&w);
     return sw_runlog_write(t->log, &line, err);
 }
 
-static void put_view(sw_json_writer *w, const char *prefix, const sw_validation *v)
+static void put_view(sw_json_writer *w, const char *prefix, const sw_validation *v, bool survival)
 {
-    static const sw_metric_id shown[] = {SW_METRIC_ACCURACY, SW_METRIC_BALANCED_ACCURACY, SW_METRIC_AUC, SW_METRIC_F1,
-                                         SW_METRIC_KAPPA};
+    static const sw_metric_id classes[] = {SW_METRIC_ACCURACY, SW_METRIC_BALANCED_ACCURACY, SW_METRIC_AUC, SW_METRIC_F1,
+                                           SW_METRIC_KAPPA};
+    static const sw_metric_id risks[] = {SW_METRIC_C_INDEX, SW_METRIC_C_INDEX_IPCW};
+    const sw_metric_id *shown = survival ? risks : classes;
+    size_t n = survival ? sizeof risks / sizeof risks[0] : sizeof classes / sizeof classes[0];
     char key[64];
     if (!v->done) return;
     snprintf(key, sizeof key, "%sval_loss", prefix);
     sw_json_put_number(w, key, v->loss);
-    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+    for (size_t i = 0; i < n; i++) {
         snprintf(key, sizeof key, "%sval_%s", prefix, sw_metric_name(shown[i]));
         sw_json_put_number(w, key, v->metric[shown[i]]);
     }
@@ -60,8 +65,8 @@ sw_status sw_trainer_log_epoch(sw_trainer *t, const sw_epoch_record *r, sw_error
     sw_json_put_number(&w, "grad_norm", r->grad_norm);
     sw_json_put_number(&w, "seconds", r->seconds);
     sw_json_put_number(&w, "patches_per_second", r->patches_per_second);
-    put_view(&w, "", &r->view[SW_MAIN]);
-    put_view(&w, "ema_", &r->view[SW_EMA]);
+    put_view(&w, "", &r->view[SW_MAIN], t->task.survival);
+    put_view(&w, "ema_", &r->view[SW_EMA], t->task.survival);
     sw_json_key(&w, "best");
     sw_json_bool(&w, r->best[sw_trainer_primary(t)]);
     sw_json_end_object(&w);

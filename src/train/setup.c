@@ -69,9 +69,9 @@ static sw_status load_data(sw_trainer *t, sw_error *err)
     sw_dataset_slides slides = {.store = t->store};
     SW_TRY(sw_dataset_load(c, &slides, true, t->sink, &t->dataset, err));
     SW_TRY(sw_bag_scales_resolve(c, t->store, t->dataset, &t->scales, err));
-    t->task = sw_task_get(c->task.type);
+    t->task = sw_task_of(c);
     const char *metric = NULL;
-    SW_TRY(sw_task_metric(t->task, t->dataset->n_classes, c->train.metric, &metric, err));
+    SW_TRY(sw_task_metric(&t->task, t->dataset->n_classes, c->train.metric, &metric, err));
     t->metric = sw_metric_find(metric);
     if (t->metric < 0) return sw_error_set(err, SW_E_INTERNAL, "the task's metric '%s' is unknown to evaluation", metric);
     return SW_OK;
@@ -87,7 +87,7 @@ static sw_model_options model_options(const sw_trainer *t)
     o.seed = (uint64_t)c->run.seed;
     o.mil.inner_dim = (int)c->aggregator.inner_dim;
     o.mil.heads = (int)c->aggregator.heads;
-    o.mil.classes = t->task->outputs(t->dataset->n_classes);
+    o.mil.classes = t->task.outputs(t->dataset->n_classes);
     o.mil.dropout = c->aggregator.dropout;
     o.mil.act = c->aggregator.act == SW_CFG_ACT_GELU   ? SW_ACT_GELU
                 : c->aggregator.act == SW_CFG_ACT_RELU ? SW_ACT_RELU
@@ -138,18 +138,32 @@ static sw_status make_model(sw_trainer *t, sw_error *err)
     return SW_OK;
 }
 
-static sw_status describe_use(sw_trainer *t, sw_error *err)
+/* What the model's outputs are called: classes, or bins of time with the edges between them, or one risk. */
+static sw_status describe_outputs(sw_trainer *t, sw_error *err)
 {
     const sw_dataset *d = t->dataset;
     sw_model_use *u = &t->use;
-    SW_TRY(sw_tile_settings_of(t->store, &u->tiling, err));
-    u->class_name = sw_calloc((size_t)d->n_classes, sizeof *u->class_name);
-    u->backend = sw_strdup(t->config.run.backend);
-    if (!u->class_name || !u->backend) return sw_nomem(err);
-    for (; u->n_classes < d->n_classes; u->n_classes++) {
-        u->class_name[u->n_classes] = sw_strdup(d->class_name[u->n_classes]);
+    int outputs = t->task.outputs(d->n_classes);
+    u->survival = t->task.survival;
+    u->class_name = sw_calloc((size_t)outputs, sizeof *u->class_name);
+    u->edge = sw_calloc((size_t)outputs, sizeof *u->edge);
+    if (!u->class_name || !u->edge) return sw_nomem(err);
+    for (; u->n_classes < outputs; u->n_classes++) {
+        const char *name = outputs == d->n_classes ? d->class_name[u->n_classes] : "risk";
+        u->class_name[u->n_classes] = sw_strdup(name);
         if (!u->class_name[u->n_classes]) return sw_nomem(err);
     }
+    for (int k = 0; u->survival && k + 1 < outputs; k++) u->edge[k] = d->edge[k];
+    return SW_OK;
+}
+
+static sw_status describe_use(sw_trainer *t, sw_error *err)
+{
+    sw_model_use *u = &t->use;
+    SW_TRY(sw_tile_settings_of(t->store, &u->tiling, err));
+    SW_TRY(describe_outputs(t, err));
+    u->backend = sw_strdup(t->config.run.backend);
+    if (!u->backend) return sw_nomem(err);
     u->eval_mpp_um = t->scales.mpp_um[t->scales.eval];
     u->crop_px = (int)t->config.augment.crop_px;
     u->channel_order = t->config.encoder.channel_order;

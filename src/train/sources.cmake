@@ -9,4 +9,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/step.c
   ${CMAKE_SOURCE_DIR}/src/train/train.c
   ${CMAKE_SOURCE_DIR}/src/train/validate.c
+  ${CMAKE_SOURCE_DIR}/src/train/validate_risks.c
 )

@@ -41,11 +41,13 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
     sw_tensor labels = {0};
     const sw_batch *b = s->batch;
     sw_nn_mode mode = mode_of(s, false);
-    if (sw_tensor_from(&s->be->device, SW_I32, SW_SHAPE(b->n_bags), b->label, &labels, &err) != SW_OK)
+    const sw_task *task = s->options->task;
+    const int32_t *target = s->options->targets ? s->options->targets : b->label;
+    if (sw_tensor_from(&s->be->device, SW_I32, sw_task_target_shape(task, b->n_bags), target, &labels, &err) != SW_OK)
         sw_tape_fail(tape, err.code, "%s", err.message);
     sw_var *bags = sw_reshape(tape, features, SW_SHAPE(b->n_bags, b->bag_patches, sw_model_dim(s->model)));
     sw_aggregator_out out = sw_model_aggregate(s->model, tape, bags, &mode);
-    sw_var *loss = s->options->task->loss(tape, out.logits, sw_tape_constant(tape, &labels));
+    sw_var *loss = task->loss(task, tape, out.logits, sw_tape_constant(tape, &labels));
     sw_tensor_release(&labels);
     return loss;
 }

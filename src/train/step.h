@@ -9,6 +9,7 @@
 
 typedef struct sw_step_options {
     const sw_task *task;
+    const int32_t *targets; /* of the task, for the batch's bags; NULL: their labels (classification) */
     int64_t chunk_patches; /* patches encoded at a time; a step with more is replayed chunk by chunk */
     uint64_t seed;         /* of dropout */
     uint32_t step;         /* global step: the dropout counter */

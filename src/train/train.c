@@ -68,7 +68,11 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
 {
     sw_trainer *t = l->t;
     double loss = 0.0;
-    sw_step_options so = {.task = t->task,
+    SW_AUTOFREE int32_t *targets = sw_calloc((size_t)batch->n_bags * (size_t)t->task.width, sizeof *targets);
+    if (!targets) return sw_nomem(err);
+    t->task.targets(t->dataset, batch->bag, batch->n_bags, targets);
+    sw_step_options so = {.task = &t->task,
+                          .targets = targets,
                           .chunk_patches = t->config.train.chunk_patches,
                           .seed = (uint64_t)t->config.run.seed,
                           .step = (uint32_t)t->state.steps,
@@ -160,15 +164,32 @@ static sw_status run_steps(loop *l, sw_error *err)
 
 /* --- the end of an epoch */
 
+static sw_status validate_classes(sw_trainer *t, sw_model *model, const char *job, sw_validation *v, sw_error *err)
+{
+    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    sw_metric_options mo = sw_metric_options_default();
+    SW_TRY(sw_trainer_predict(t, model, SW_SPLIT_VAL, job, &p, &v->loss, err));
+    return sw_metrics_compute(p.count, p.n_classes, p.probability, p.label, p.predicted, &mo, v->metric, err);
+}
+
+static sw_status validate_risks(sw_trainer *t, sw_model *model, const char *job, sw_validation *v, sw_error *err)
+{
+    SW_CLEANUP(sw_survival_predictions_free) sw_survival_predictions p = {0};
+    SW_CLEANUP(sw_survival_evaluation_free) sw_survival_evaluation e = {0};
+    sw_survival_options so = {.resamples = 0};
+    SW_TRY(sw_trainer_predict_risks(t, model, SW_SPLIT_VAL, job, &p, &v->loss, err));
+    SW_TRY(sw_survival_evaluate(&p, "val", &so, &e, err));
+    for (int m = SW_METRIC_COUNT; m < SW_METRIC_END; m++) v->metric[m] = sw_survival_metric(&e, (sw_metric_id)m);
+    return SW_OK;
+}
+
 static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *err)
 {
     char job[64];
+    sw_model *model = view == SW_EMA ? t->ema : t->model;
     sw_pool_limit(t->pool, sw_pool_threads(t->pool)); /* what training needed says nothing here */
-    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
-    sw_metric_options mo = sw_metric_options_default();
     snprintf(job, sizeof job, "validate epoch %d%s", t->state.epoch + 1, view == SW_EMA ? " (moving average)" : "");
-    SW_TRY(sw_trainer_predict(t, view == SW_EMA ? t->ema : t->model, SW_SPLIT_VAL, job, &p, &v->loss, err));
-    SW_TRY(sw_metrics_compute(p.count, p.n_classes, p.probability, p.label, p.predicted, &mo, v->metric, err));
+    SW_TRY(t->task.survival ? validate_risks(t, model, job, v, err) : validate_classes(t, model, job, v, err));
     v->done = true;
     return SW_OK;
 }
@@ -192,8 +213,8 @@ static bool is_worse(const sw_best *best, double value, double loss)
 
 static void warn_undefined(const sw_trainer *t)
 {
-    sw_log_warning(t->sink, "the validation %s is not defined (a class without an example in val?); the validation loss selects",
-                   sw_metric_title((sw_metric_id)t->metric));
+    sw_log_warning(t->sink, "the validation %s is not defined (%s in val?); the validation loss selects",
+                   sw_metric_title((sw_metric_id)t->metric), t->task.survival ? "no event" : "a class without an example");
 }
 
 /* Validates the views that are kept and writes those that are better than before. Without a validation set the last

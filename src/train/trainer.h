@@ -7,10 +7,12 @@
 #include "base/thread.h"
 #include "batch/batch.h"
 #include "infer/checkpoint.h"
+#include "infer/infer.h"
 #include "infer/memory.h"
 #include "model/model.h"
 #include "optim/optim.h"
 #include "slidewise/eval.h"
+#include "slidewise/survival.h"
 #include "slidewise/train.h"
 #include "task/task.h"
 #include "train/runlog.h"
@@ -27,7 +29,7 @@ typedef struct sw_trainer {
     sw_store *store;
     sw_dataset *dataset;
     sw_bag_scales scales;
-    const sw_task *task;
+    sw_task task;
     int metric;        /* sw_metric_id that selects */
     sw_pool *pool;
     sw_loader *loader;
@@ -72,6 +74,13 @@ int sw_trainer_primary(const sw_trainer *t);               /* the view that earl
 /* All bags of a split through `model`: predictions (owned by the caller) and the mean cross-entropy. */
 sw_status sw_trainer_predict(sw_trainer *t, sw_model *model, sw_split split, const char *job, sw_predictions *out,
                              double *loss, sw_error *err) SW_MUST_CHECK;
+/* The same of a survival run: risks, and the task's loss. */
+sw_status sw_trainer_predict_risks(sw_trainer *t, sw_model *model, sw_split split, const char *job,
+                                   sw_survival_predictions *out, double *loss, sw_error *err) SW_MUST_CHECK;
+/* One bag of the dataset through `model`; *done counts patches. */
+sw_status sw_trainer_predict_bag(sw_trainer *t, sw_model *model, const sw_bag *bag, sw_meter *meter, int64_t *done,
+                                 sw_bag_result *out, sw_error *err) SW_MUST_CHECK;
+int64_t sw_trainer_count_patches(const sw_trainer *t, const int64_t *index, int64_t n); /* of bags, for evaluation */
 /* At the end: predictions_<split>.csv and metrics_<split>.json of val and test with the selected checkpoint. */
 sw_status sw_trainer_finish(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
 
@@ -79,7 +88,7 @@ sw_status sw_trainer_finish(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
 typedef struct sw_validation {
     bool done;
     double loss;
-    double metric[SW_METRIC_COUNT];
+    double metric[SW_METRIC_END]; /* those of the task */
 } sw_validation;
 typedef struct sw_epoch_record {
     int epoch; /* 1-based */

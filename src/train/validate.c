@@ -6,10 +6,9 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
-#include "infer/infer.h"
 #include "train/trainer.h"
 
-static int64_t count_patches(const sw_trainer *t, const int64_t *index, int64_t n)
+int64_t sw_trainer_count_patches(const sw_trainer *t, const int64_t *index, int64_t n)
 {
     int64_t total = 0;
     for (int64_t i = 0; i < n; i++)
@@ -17,8 +16,8 @@ static int64_t count_patches(const sw_trainer *t, const int64_t *index, int64_t 
     return total;
 }
 
-static sw_status predict_bag(sw_trainer *t, sw_model *model, const sw_bag *bag, sw_meter *meter, int64_t *done,
-                             sw_bag_result *out, sw_error *err)
+sw_status sw_trainer_predict_bag(sw_trainer *t, sw_model *model, const sw_bag *bag, sw_meter *meter, int64_t *done,
+                                 sw_bag_result *out, sw_error *err)
 {
     sw_patch_source *source = NULL;
     SW_TRY(sw_bag_source(t->store, bag, t->use.eval_mpp_um, &source, err));
@@ -42,11 +41,11 @@ static sw_status predict_all(sw_trainer *t, sw_model *model, const int64_t *inde
     int64_t done = 0;
     double sum = 0.0;
     SW_TRY(sw_predictions_begin(out, t->use.n_classes, (const char *const *)t->use.class_name, err));
-    sw_meter_start(&meter, t->sink, job, "patches", count_patches(t, index, n));
+    sw_meter_start(&meter, t->sink, job, "patches", sw_trainer_count_patches(t, index, n));
     for (int64_t i = 0; i < n; i++) {
         const sw_bag *bag = &t->dataset->bag[index[i]];
         sw_bag_result r = {0};
-        SW_TRY(predict_bag(t, model, bag, &meter, &done, &r, err));
+        SW_TRY(sw_trainer_predict_bag(t, model, bag, &meter, &done, &r, err));
         sw_status status =
             sw_predictions_add(out, bag->slide_id, bag->case_id, bag->label, r.predicted, r.probability, err);
         sum -= log(fmax(r.probability[bag->label], 1e-300));
@@ -68,32 +67,51 @@ sw_status sw_trainer_predict(sw_trainer *t, sw_model *model, sw_split split, con
     return status;
 }
 
-static sw_status finish_split(sw_trainer *t, sw_model *model, sw_split split, sw_error *err)
+static sw_status finish_classes(sw_trainer *t, sw_model *model, sw_split split, const char *job, const char *path, sw_error *err)
 {
-    char job[64];
     double loss = 0.0;
     sw_eval_options eo = sw_eval_options_default();
     SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    SW_TRY(sw_trainer_predict(t, model, split, job, &p, &loss, err));
+    SW_TRY(sw_predictions_write(&p, path, err));
+    eo.resamples = t->config.eval.bootstrap;
+    return sw_eval_run(t->config.run.out, sw_split_name(split), &eo, NULL, err);
+}
+
+static sw_status finish_risks(sw_trainer *t, sw_model *model, sw_split split, const char *job, const char *path, sw_error *err)
+{
+    double loss = 0.0;
+    sw_survival_options so = sw_survival_options_default();
+    SW_CLEANUP(sw_survival_predictions_free) sw_survival_predictions p = {0};
+    SW_TRY(sw_trainer_predict_risks(t, model, split, job, &p, &loss, err));
+    SW_TRY(sw_survival_predictions_write(&p, path, err));
+    if (split == SW_SPLIT_TRAIN) return SW_OK; /* only what the other splits are measured by */
+    so.resamples = t->config.eval.bootstrap;
+    return sw_survival_eval_run(t->config.run.out, sw_split_name(split), &so, NULL, err);
+}
+
+static sw_status finish_split(sw_trainer *t, sw_model *model, sw_split split, sw_error *err)
+{
+    char job[64];
     const char *name = sw_split_name(split);
     SW_AUTOFREE char *path = sw_asprintf("%s/predictions_%s.csv", t->config.run.out, name);
     if (!path) return sw_nomem(err);
     snprintf(job, sizeof job, "evaluate %s", name);
-    SW_TRY(sw_trainer_predict(t, model, split, job, &p, &loss, err));
-    SW_TRY(sw_predictions_write(&p, path, err));
-    eo.resamples = t->config.eval.bootstrap;
-    return sw_eval_run(t->config.run.out, name, &eo, NULL, err);
+    return t->task.survival ? finish_risks(t, model, split, job, path, err) : finish_classes(t, model, split, job, path, err);
 }
 
 sw_status sw_trainer_finish(sw_trainer *t, sw_error *err)
 {
-    static const sw_split splits[] = {SW_SPLIT_VAL, SW_SPLIT_TEST};
+    /* Risk groups are split at the training cases' median risk, so these come first. */
+    static const sw_split splits[] = {SW_SPLIT_TRAIN, SW_SPLIT_VAL, SW_SPLIT_TEST};
+    size_t first = t->task.survival && t->config.eval.risks_of_train ? 0 : 1;
     SW_AUTOFREE char *best = sw_trainer_best_path(t, sw_trainer_primary(t));
     sw_model_use use = {0};
     sw_model *model = NULL;
     if (!best) return sw_nomem(err);
     SW_TRY(sw_checkpoint_open(t->be, best, &model, &use, err));
     sw_status status = SW_OK;
-    for (size_t i = 0; i < 2 && status == SW_OK; i++)
+    for (size_t i = first; i < 3 && status == SW_OK; i++)
         if (t->dataset->bags[splits[i]] > 0) status = finish_split(t, model, splits[i], err);
     sw_model_use_free(&use);
     sw_model_free(model);

@@ -227,7 +227,7 @@ static sw_status one_tape(rig *r, sw_tape *tape)
     SW_TRY(sw_tensor_from(&r->be->device, SW_I32, SW_SHAPE(1), &label, &labels, &err));
     sw_var *bag = sw_reshape(tape, all, SW_SHAPE(1, N, sw_model_dim(r->model)));
     sw_var *logits = sw_model_aggregate(r->model, tape, bag, &mode).logits;
-    sw_var *loss = sw_task_get(SW_CFG_CLASSIFICATION)->loss(tape, logits, sw_tape_constant(tape, &labels));
+    sw_var *loss = sw_task_get(SW_CFG_CLASSIFICATION)->loss(sw_task_get(SW_CFG_CLASSIFICATION), tape, logits, sw_tape_constant(tape, &labels));
     SW_TRY(sw_tape_status(tape, &err));
     return sw_tape_backward(tape, loss, NULL, &err);
 }
