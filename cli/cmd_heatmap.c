@@ -83,8 +83,9 @@ static sw_status foci_path(const job *j, const char *slide_id, char **out, sw_er
 
 static void print_slide(job *j, const sw_slide_prediction *p, const sw_focus_score *f, bool scored)
 {
-    printf("%s: %s (%.3f), %lld patches", p->slide_id, j->class_names[p->predicted], p->probability[p->predicted],
-           (long long)p->n_patches);
+    if (p->survival) printf("%s: risk %.4g, %lld patches", p->slide_id, p->risk, (long long)p->n_patches);
+    else printf("%s: %s (%.3f), %lld patches", p->slide_id, j->class_names[p->predicted], p->probability[p->predicted],
+                (long long)p->n_patches);
     if (scored && f->n_foci > 0) {
         printf("; foci found %lld of %lld, top %d in a focus %.0f %% (chance %.0f %%)", (long long)f->n_found,
                (long long)f->n_foci, f->top, 100 * f->top_hits, 100 * f->top_expected);

@@ -2,6 +2,7 @@
 /* slidewise run: slides and a label table in, a trained model, metrics, heatmaps and a report out. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -13,6 +14,7 @@
 #include "slidewise/explain.h"
 #include "slidewise/predict.h"
 #include "slidewise/report.h"
+#include "slidewise/survival.h"
 #include "slidewise/train.h"
 #include "slides.h"
 
@@ -133,30 +135,38 @@ static sw_status train(job *j, sw_train_result *result, sw_error *err)
     return SW_OK;
 }
 
+static sw_status text_of(const char *metrics, bool survival, char **text, sw_error *err)
+{
+    sw_evaluation e = {0};
+    sw_survival_evaluation risks = {0};
+    SW_TRY(survival ? sw_survival_evaluation_read(metrics, &risks, err) : sw_evaluation_read(metrics, &e, err));
+    sw_status status = survival ? sw_survival_evaluation_text(&risks, text, err) : sw_evaluation_text(&e, text, err);
+    sw_survival_evaluation_free(&risks);
+    sw_evaluation_free(&e);
+    return status;
+}
+
 /* Training has measured its splits as the configuration says; here they are shown. */
 static sw_status evaluate(job *j, sw_error *err)
 {
     static const char *const splits[] = {"val", "test"};
     printf("3/5 evaluate\n");
     for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
-        char name[64], *text = NULL;
-        sw_evaluation e = {0};
-        snprintf(name, sizeof name, "metrics_%s.json", splits[i]);
-        SW_AUTOFREE char *path = sw_path_join(j->out, name);
-        if (!path) return sw_nomem(err);
-        if (!sw_path_exists(path)) continue;
-        SW_TRY(sw_evaluation_read(path, &e, err));
-        sw_status status = sw_evaluation_text(&e, &text, err);
+        char *text = NULL;
+        SW_AUTOFREE char *metrics = sw_asprintf("%s/metrics_%s.json", j->out, splits[i]);
+        SW_AUTOFREE char *table = sw_asprintf("%s/predictions_%s.csv", j->out, splits[i]);
+        if (!metrics || !table) return sw_nomem(err);
+        if (!sw_path_exists(metrics)) continue;
+        sw_status status = text_of(metrics, sw_survival_predictions_is(table), &text, err);
         if (status == SW_OK) printf("\n%s\n", text);
         sw_evaluation_text_free(text);
-        sw_evaluation_free(&e);
         SW_TRY(status);
     }
     return SW_OK;
 }
 
 /* Slides to draw: test slides, one class after the other so that each is shown. */
-static size_t choose(const sw_predictions *p, size_t wanted, int64_t *row)
+static size_t choose(const sw_predictions *p, size_t wanted, const char **slide)
 {
     size_t n = 0;
     for (int64_t round = 0; round < p->count && n < wanted; round++) {
@@ -164,12 +174,70 @@ static size_t choose(const sw_predictions *p, size_t wanted, int64_t *row)
             int64_t seen = 0;
             for (int64_t i = 0; i < p->count; i++) {
                 if (p->label[i] != c || seen++ != round) continue;
-                row[n++] = i;
+                slide[n++] = p->slide_id[i];
                 break;
             }
         }
     }
     return n;
+}
+
+static int by_rising_risk(const void *a, const void *b, void *risks)
+{
+    const double *risk = risks;
+    int64_t i = *(const int64_t *)a, j = *(const int64_t *)b;
+    if (risk[i] != risk[j]) return risk[i] < risk[j] ? -1 : 1;
+    return (i > j) - (i < j);
+}
+
+/* The first slide of a case: where a bag is a case, its id is the case's. */
+static const char *slide_of(const sw_csv *labels, const char *case_id)
+{
+    int slide = sw_csv_find(labels, "slide_id"), kase = sw_csv_find(labels, "case_id");
+    for (size_t r = 0; slide >= 0 && kase >= 0 && r < sw_csv_rows(labels); r++) {
+        if (strcmp(sw_csv_cell(labels, r, (size_t)kase), case_id) == 0) return sw_csv_cell(labels, r, (size_t)slide);
+    }
+    return case_id;
+}
+
+/* A slide of the highest risk, of the lowest, of the second highest, … */
+static sw_status choose_risks(const sw_survival_predictions *p, const sw_csv *labels, size_t wanted, const char **slide, size_t *n,
+                              sw_error *err)
+{
+    SW_AUTOFREE int64_t *order = sw_calloc((size_t)p->count + 1, sizeof *order);
+    if (!order) return sw_nomem(err);
+    for (int64_t i = 0; i < p->count; i++) order[i] = i;
+    qsort_r(order, (size_t)p->count, sizeof *order, by_rising_risk, p->risk);
+    for (int64_t low = 0, high = p->count - 1; low <= high && *n < wanted; ++*n)
+        slide[*n] = slide_of(labels, p->case_id[order[*n % 2 == 0 ? high-- : low++]]);
+    return SW_OK;
+}
+
+/* Which slides of predictions_test.csv are drawn: [*n] in `slide`, which has room for `wanted`; texts are of the tables. */
+typedef struct tables {
+    sw_predictions classes;
+    sw_survival_predictions risks;
+    sw_csv *labels;
+} tables;
+
+static void tables_free(tables *t)
+{
+    sw_predictions_free(&t->classes);
+    sw_survival_predictions_free(&t->risks);
+    sw_csv_free(t->labels);
+}
+
+static sw_status choose_slides(const job *j, const char *path, size_t wanted, tables *t, const char **slide, size_t *n, sw_error *err)
+{
+    *n = 0;
+    if (!sw_survival_predictions_is(path)) {
+        SW_TRY(sw_predictions_read(path, &t->classes, err));
+        *n = choose(&t->classes, wanted, slide);
+        return SW_OK;
+    }
+    SW_TRY(sw_survival_predictions_read(path, &t->risks, err));
+    SW_TRY(sw_csv_read(j->labels, true, &t->labels, err));
+    return choose_risks(&t->risks, t->labels, wanted, slide, n, err);
 }
 
 typedef struct drawing {
@@ -218,11 +286,11 @@ static sw_status draw_one(drawing *d, const sw_slide_entry *entry, sw_error *err
 }
 
 /* A slide that fails does not stop the others; it is listed in failures.csv. */
-static sw_status draw_slides(drawing *d, const sw_predictions *p, const int64_t *row, size_t n, sw_error *err)
+static sw_status draw_slides(drawing *d, const char *const *slide, size_t n, sw_error *err)
 {
     job *j = d->job;
     for (size_t i = 0; i < n && !d->no_attention; i++) {
-        const char *slide_id = p->slide_id[row[i]];
+        const char *slide_id = slide[i];
         const sw_slide_entry *entry = sw_slide_list_find(&j->slides, slide_id);
         if (!entry) continue; /* tiled earlier, its file was not given this time */
         sw_status status = draw_one(d, entry, err);
@@ -258,26 +326,28 @@ static sw_status write_focus(const drawing *d, sw_error *err)
 static sw_status draw(job *j, sw_error *err)
 {
     int64_t wanted = cli_int(j->args, "heatmaps", 6);
-    SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
+    SW_CLEANUP(tables_free) tables t = {0};
     SW_CLEANUP(sw_predictor_close) sw_predictor *predictor = NULL;
     SW_AUTOFREE char *path = sw_path_join(j->out, "predictions_test.csv");
     if (!path) return sw_nomem(err);
     printf("4/5 heatmaps\n");
     fflush(stdout);
     if (wanted < 1 || !sw_path_exists(path)) return SW_OK;
-    SW_TRY(sw_predictions_read(path, &p, err));
+    size_t n = 0;
+    SW_AUTOFREE const char **slide = sw_calloc((size_t)wanted, sizeof *slide);
+    if (!slide) return sw_nomem(err);
+    SW_TRY(choose_slides(j, path, (size_t)wanted, &t, slide, &n, err));
     sw_predictor_options o = sw_predictor_options_default();
     o.slide_mpp_um = cli_real(j->args, "slide-mpp", 0.0);
     o.threads = (int)cli_int(j->args, "threads", 0);
     o.sink = cli_sink();
     SW_TRY(sw_predictor_open(j->out, &o, &predictor, err));
     int classes = sw_predictor_classes(predictor);
-    SW_AUTOFREE int64_t *row = sw_calloc((size_t)p.count + 1, sizeof *row);
     SW_AUTOFREE const char **name = sw_calloc((size_t)classes, sizeof *name);
-    if (!row || !name) return sw_nomem(err);
+    if (!name) return sw_nomem(err);
     for (int i = 0; i < classes; i++) name[i] = sw_predictor_class(predictor, i);
     drawing d = {.job = j, .predictor = predictor, .class_name = name};
-    SW_TRY(draw_slides(&d, &p, row, choose(&p, (size_t)wanted, row), err));
+    SW_TRY(draw_slides(&d, slide, n, err));
     return write_focus(&d, err);
 }
 

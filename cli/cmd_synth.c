@@ -10,6 +10,7 @@ static const cli_option options[] = {
     {"size", 0, CLI_INT, "PX", "side of a slide in pixels (default: 2048)"},
     {"mpp", 0, CLI_REAL, "UM", "microns per pixel (default: 0.5)"},
     {"seed", 0, CLI_INT, "N", "the same seed gives the same bytes (default: 1)"},
+    {"survival", 0, CLI_FLAG, NULL, "give every case a time and an event too, the sooner the more foci it has"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -26,6 +27,7 @@ static int run(const cli_args *args)
     o.size_px = cli_int(args, "size", o.size_px);
     o.mpp_um = cli_real(args, "mpp", o.mpp_um);
     o.seed = (uint64_t)cli_int(args, "seed", (int64_t)o.seed);
+    o.survival = cli_flag(args, "survival");
     o.threads = (int)threads;
     o.sink = cli_sink();
     if (sw_synth_write(out, &o, &err) != SW_OK) return cli_fail(&err);
@@ -39,7 +41,7 @@ const cli_command cli_cmd_synth = {
     .operands = "OUT",
     .summary = "make synthetic slides whose label depends on small foci",
     .text = "Writes pyramidal TIFF slides of H&E-like tissue (OUT/slides), a label table (OUT/labels.csv: "
-            "case_id,slide_id,label) and the outlines of the tumour foci (OUT/foci, GeoJSON in level-0 pixels; empty for "
+            "case_id,slide_id,label; with --survival also time, in months, and event) and the outlines of the tumour foci (OUT/foci, GeoJSON in level-0 pixels; empty for "
             "normal slides). Stain differs from patient to patient, sharpness and brightness from slide to slide; pen "
             "marks, folds and lymphocyte aggregates occur in both classes. The same seed gives the same bytes, whatever "
             "the number of threads.",

@@ -107,6 +107,7 @@ SW_API sw_status sw_focus_score_of(const sw_foci *foci, const sw_attention_map *
 /* ---- all of it ---------------------------------------------------------------------------------- */
 
 /* Writes DIR/<slide>.png, .geojson, _top.png, .csv and .json (creating DIR). <slide>.json is what the report reads:
+ * (of a survival model "risk" and "survival", by the end of each bin, instead of "predicted" and "probability")
  * {"slide","predicted","probability":{"<class>":p},"n_patches","n_heads","head","scale","mpp_um",
  *  "attention":{"threshold","sparsity","below_mean","entropy_gap","gini"},
  *  "focus":{"n_positive","n_foci","n_found","auc","top","top_hits","top_expected"} (with foci only)}. */

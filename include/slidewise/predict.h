@@ -3,6 +3,7 @@
 #ifndef SLIDEWISE_PREDICT_H
 #define SLIDEWISE_PREDICT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,10 +17,14 @@ extern "C" {
 /* What a model says of one slide. All arrays are owned; free with sw_slide_prediction_free. */
 typedef struct sw_slide_prediction {
     char *slide_id;
-    int n_classes;
-    double *probability; /* [n_classes], softmax of the logits */
+    int n_classes;       /* outputs of the model */
+    bool survival;       /* of a survival model, */
+    double risk;         /* whose risk this is: the larger the sooner */
+    double *probability; /* [n_classes], softmax of the logits; survival: to be without the event at the end of each bin of
+                          * time, or, where the one output is the risk itself, NaN */
     double *logit;       /* [n_classes] */
-    int predicted;       /* index of the largest logit (lowest index on ties) */
+    int predicted;       /* index of the largest logit (lowest index on ties); survival: 0 */
+    int64_t n_slides;    /* 1, or as many as sw_predictor_case was given */
     int64_t n_patches;
     int n_heads;         /* 0: the aggregator has no attention */
     int64_t *xy;         /* [n_patches, 2] top-left corners in level-0 pixels */
@@ -54,6 +59,9 @@ SW_API void sw_predictor_close(sw_predictor **predictor); /* sets *predictor to 
 
 SW_API int sw_predictor_classes(const sw_predictor *predictor);
 SW_API const char *sw_predictor_class(const sw_predictor *predictor, int index); /* borrowed */
+SW_API bool sw_predictor_survival(const sw_predictor *predictor); /* outputs are bins of time, or one risk */
+/* Where bin `index` ends and the next begins; NaN for the last one. */
+SW_API double sw_predictor_edge(const sw_predictor *predictor, int index);
 SW_API const char *sw_predictor_checkpoint(const sw_predictor *predictor);       /* path; borrowed */
 
 /* Segments, tiles and encodes `slide_path` as the run's training data was tiled. Memory: one chunk of
@@ -61,6 +69,11 @@ SW_API const char *sw_predictor_checkpoint(const sw_predictor *predictor);      
  * without tissue is SW_E_INVALID with a sentence. */
 SW_API sw_status sw_predictor_slide(sw_predictor *predictor, const char *slide_path, double slide_mpp_um,
                                     sw_slide_prediction *out, sw_error *err) SW_MUST_CHECK;
+
+/* The slides of a case as one bag: their patches together, one slide after the other. slide_mpp_um [n] as above; out->slide_id
+ * is `case_id`, and xy are each slide's own. */
+SW_API sw_status sw_predictor_case(sw_predictor *predictor, const char *case_id, const char *const *slide_path,
+                                   const double *slide_mpp_um, int64_t n, sw_slide_prediction *out, sw_error *err) SW_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -83,8 +83,8 @@ SW_API sw_status sw_survival_predictions_begin(sw_survival_predictions *out, int
 SW_API sw_status sw_survival_predictions_add(sw_survival_predictions *preds, const char *case_id, int64_t slides, double time,
                                              bool event, double risk, const double *survival, sw_error *err) SW_MUST_CHECK;
 SW_API void sw_survival_predictions_free(sw_survival_predictions *preds); /* clears it; NULL is fine */
-/* predictions_<split>.csv: case_id,slides,time,event,risk,s_<edge>…,s_end; time and event are empty where unknown. Reading
- * is strict: each problem is one sentence with file, line and value. */
+/* predictions_<split>.csv: case_id,slides,time,event,risk,s_<edge>…,s_end; time and event are empty where unknown; times
+ * have all digits, risks and probabilities 9. Reading is strict: each problem is one sentence with file, line and value. */
 SW_API sw_status sw_survival_predictions_write(const sw_survival_predictions *preds, const char *path, sw_error *err)
     SW_MUST_CHECK;
 SW_API sw_status sw_survival_predictions_read(const char *path, sw_survival_predictions *out, sw_error *err) SW_MUST_CHECK;

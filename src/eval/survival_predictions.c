@@ -97,13 +97,15 @@ sw_status sw_survival_predictions_add(sw_survival_predictions *p, const char *ca
     return SW_OK;
 }
 
-/* The shortest text that reads back as the same number, of 9 digits or 17. */
+/* The shortest text that reads back as the same number: of times, which are compared. */
 static void put_exact(sw_buf *buf, double value)
 {
     char text[40];
     double again = NAN;
-    snprintf(text, sizeof text, "%.9g", value);
-    if (!sw_parse_double(text, &again) || again != value) snprintf(text, sizeof text, "%.17g", value);
+    for (int digits = 9; digits <= 17 && again != value; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (!sw_parse_double(text, &again)) again = NAN;
+    }
     sw_buf_puts(buf, text);
 }
 
@@ -121,11 +123,8 @@ sw_status sw_survival_predictions_write(const sw_survival_predictions *p, const 
         sw_buf_printf(&buf, "%lld,", (long long)p->slides[i]);
         if (!isnan(p->time[i])) put_exact(&buf, p->time[i]);
         sw_buf_puts(&buf, isnan(p->time[i]) ? ",," : p->event[i] ? ",1," : ",0,");
-        put_exact(&buf, p->risk[i]);
-        for (int k = 0; k < p->bins; k++) {
-            sw_buf_puts(&buf, ",");
-            put_exact(&buf, p->survival[i * p->bins + k]);
-        }
+        sw_buf_printf(&buf, "%.9g", p->risk[i]);
+        for (int k = 0; k < p->bins; k++) sw_buf_printf(&buf, ",%.9g", p->survival[i * p->bins + k]);
         sw_buf_puts(&buf, "\n");
     }
     SW_TRY(sw_buf_status(&buf, err));

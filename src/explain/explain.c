@@ -12,9 +12,14 @@
 
 static void put_prediction(sw_json_writer *w, const struct sw_slide_prediction *p, const char *const *class_names)
 {
-    sw_json_key(w, "predicted");
-    sw_json_string(w, class_names[p->predicted]);
-    sw_json_key(w, "probability");
+    if (p->survival) {
+        sw_json_put_number(w, "risk", p->risk);
+        if (p->n_classes == 1) return; /* which is all there is */
+    } else {
+        sw_json_key(w, "predicted");
+        sw_json_string(w, class_names[p->predicted]);
+    }
+    sw_json_key(w, p->survival ? "survival" : "probability");
     sw_json_object(w);
     for (int c = 0; c < p->n_classes; c++) sw_json_put_number(w, class_names[c], p->probability[c]);
     sw_json_end_object(w);

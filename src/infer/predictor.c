@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A trained run applied to slides, straight from their files. */
+#include <math.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -117,6 +118,16 @@ const char *sw_predictor_checkpoint(const sw_predictor *p)
     return p->path;
 }
 
+bool sw_predictor_survival(const sw_predictor *p)
+{
+    return p->use.survival;
+}
+
+double sw_predictor_edge(const sw_predictor *p, int index)
+{
+    return p->use.survival && index >= 0 && index + 1 < p->use.n_classes ? p->use.edge[index] : NAN;
+}
+
 /* The tiling of the training slides, at the one scale that evaluation uses. */
 static sw_tile_settings eval_settings(const sw_predictor *p)
 {
@@ -136,32 +147,96 @@ static sw_status positions(const sw_predictor *p, sw_slide *slide, sw_grid *grid
     return status;
 }
 
-/* Hands the bag's and the grid's arrays over to the prediction. */
-static sw_status fill(const sw_predictor *p, const char *slide_id, sw_grid *grid, sw_bag_result *bag,
-                      sw_slide_prediction *out, sw_error *err)
+/* A slide of the bag while it is predicted. */
+typedef struct part {
+    sw_slide *slide;
+    sw_grid grid;
+} part;
+
+typedef struct parts {
+    part *part;
+    int64_t n;
+} parts;
+
+static void parts_free(parts *p)
 {
-    out->slide_id = sw_strdup(slide_id);
+    for (int64_t i = 0; p->part && i < p->n; i++) {
+        sw_grid_free(&p->part[i].grid);
+        sw_slide_close(&p->part[i].slide);
+    }
+    sw_free(p->part);
+}
+
+/* The corners of all slides, one slide after the other; of one slide its own array is handed over. */
+static sw_status take_corners(parts *all, sw_slide_prediction *out, sw_error *err)
+{
+    if (all->n == 1) {
+        out->xy = sw_steal_(&all->part[0].grid.xy);
+        return SW_OK;
+    }
+    out->xy = sw_calloc((size_t)out->n_patches * 2 + 1, sizeof *out->xy);
+    if (!out->xy) return sw_nomem(err);
+    for (int64_t i = 0, at = 0; i < all->n; i++) {
+        const sw_grid *grid = &all->part[i].grid;
+        memcpy(out->xy + 2 * at, grid->xy, (size_t)grid->n_patches * 2 * sizeof *out->xy);
+        at += grid->n_patches;
+    }
+    return SW_OK;
+}
+
+/* Hands the bag's and the grids' arrays over to the prediction. */
+static sw_status fill(const sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_slide_prediction *out,
+                      sw_error *err)
+{
+    out->slide_id = sw_strdup(name);
     if (!out->slide_id) return sw_nomem(err);
     out->n_classes = bag->n_classes;
     out->predicted = bag->predicted;
     out->probability = sw_steal_(&bag->probability);
     out->logit = sw_steal_(&bag->logit);
+    out->survival = p->use.survival;
+    if (out->survival) {
+        out->predicted = 0;
+        if (out->n_classes == 1) out->probability[0] = NAN;
+        out->risk = sw_survival_host(out->logit, out->n_classes, out->probability);
+    }
+    out->n_slides = all->n;
     out->n_patches = bag->n_patches;
     out->n_heads = bag->n_heads;
     out->attention = sw_steal_(&bag->attention);
-    out->xy = sw_steal_(&grid->xy);
-    out->patch_level0_px = grid->patch_level0_px;
+    out->patch_level0_px = all->part[0].grid.patch_level0_px;
     out->patch_px = p->use.crop_px;
-    out->mpp_um = grid->mpp_um;
-    return SW_OK;
+    out->mpp_um = all->part[0].grid.mpp_um;
+    return take_corners(all, out, err);
 }
 
-static sw_status infer(sw_predictor *p, sw_slide *slide, const sw_grid *grid, sw_bag_result *bag, sw_error *err)
+/* The patches of all slides, at the positions of their grids, as one source; borrows the slides. */
+static sw_status source_of(const sw_predictor *p, parts *all, const char *name, sw_patch_source **out, sw_error *err)
+{
+    int64_t made = 0;
+    SW_AUTOFREE sw_patch_source **source = sw_calloc((size_t)all->n, sizeof(sw_patch_source *));
+    if (!source) return sw_nomem(err);
+    sw_status status = SW_OK;
+    for (; made < all->n && status == SW_OK; made += status == SW_OK) {
+        const part *at = &all->part[made];
+        status = sw_patch_source_slide(at->slide, at->grid.xy, at->grid.n_patches, p->use.tiling.patch_px, at->grid.mpp_um,
+                                       &source[made], err);
+    }
+    if (status == SW_OK && all->n == 1) {
+        *out = source[0];
+        return SW_OK;
+    }
+    if (status == SW_OK) status = sw_patch_source_join(source, all->n, name, out, err);
+    for (int64_t i = 0; status != SW_OK && i < made; i++) sw_patch_source_free(source[i]);
+    return status;
+}
+
+static sw_status infer(sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_error *err)
 {
     sw_patch_source *source = NULL;
     sw_meter meter;
-    SW_TRY(sw_patch_source_slide(slide, grid->xy, grid->n_patches, p->use.tiling.patch_px, grid->mpp_um, &source, err));
-    sw_meter_start(&meter, p->sink, sw_slide_get_info(slide)->slide_id, "patches", grid->n_patches);
+    SW_TRY(source_of(p, all, name, &source, err));
+    sw_meter_start(&meter, p->sink, name, "patches", sw_patch_source_count(source));
     sw_infer_options o = {.chunk_patches = p->chunk_patches,
                           .crop_px = p->use.crop_px,
                           .channel_order = p->use.channel_order,
@@ -174,30 +249,41 @@ static sw_status infer(sw_predictor *p, sw_slide *slide, const sw_grid *grid, sw
     return status;
 }
 
-/* Patches are left out as in tiling: by the limits of the training slides, unless positions are given, and where the slide is
+/* Looks at the patches of every slide; *left: some are out. */
+static sw_status screen(sw_predictor *p, parts *all, const sw_artefact_options *limits, bool *left, sw_error *err)
+{
+    *left = false;
+    for (int64_t i = 0; i < all->n; i++) {
+        sw_grid *grid = &all->part[i].grid;
+        int64_t laid = grid->n_patches;
+        SW_TRY(sw_tile_screen(all->part[i].slide, limits, grid, p->pool, p->sink, err));
+        if (grid->n_patches < laid) *left = true;
+    }
+    return SW_OK;
+}
+
+/* Patches are left out as in tiling: by the limits of the training slides, unless positions are given, and where a slide is
  * damaged, which is looked for when a patch could not be read. */
-static sw_status infer_readable(sw_predictor *p, sw_slide *slide, sw_grid *grid, sw_bag_result *bag, sw_error *err)
+static sw_status infer_readable(sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_error *err)
 {
     sw_artefact_options limits = p->coords ? sw_artefact_options_default() : p->use.tiling.artefacts;
-    bool screened = sw_artefact_options_any(&limits);
-    int64_t laid = grid->n_patches;
+    bool screened = sw_artefact_options_any(&limits), left = false;
     sw_error why = {0};
-    if (screened) SW_TRY(sw_tile_screen(slide, &limits, grid, p->pool, p->sink, err));
-    sw_status status = infer(p, slide, grid, bag, &why);
+    if (screened) SW_TRY(screen(p, all, &limits, &left, err));
+    sw_status status = infer(p, name, all, bag, &why);
     if (status == SW_E_FORMAT && !screened) {
-        SW_TRY(sw_tile_screen(slide, &limits, grid, p->pool, p->sink, err));
-        if (grid->n_patches < laid) return infer(p, slide, grid, bag, err);
+        SW_TRY(screen(p, all, &limits, &left, err));
+        if (left) return infer(p, name, all, bag, err);
     }
     return status == SW_OK ? SW_OK : sw_error_set(err, status, "%s", why.message);
 }
 
-static sw_status predict(sw_predictor *p, sw_slide *slide, sw_slide_prediction *out, sw_error *err)
+static sw_status predict(sw_predictor *p, const char *name, parts *all, sw_slide_prediction *out, sw_error *err)
 {
-    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
     sw_bag_result bag = {0};
-    SW_TRY(positions(p, slide, &grid, err));
-    SW_TRY(infer_readable(p, slide, &grid, &bag, err));
-    sw_status status = fill(p, sw_slide_get_info(slide)->slide_id, &grid, &bag, out, err);
+    for (int64_t i = 0; i < all->n; i++) SW_TRY(positions(p, all->part[i].slide, &all->part[i].grid, err));
+    SW_TRY(infer_readable(p, name, all, &bag, err));
+    sw_status status = fill(p, name, all, &bag, out, err);
     sw_bag_result_free(&bag);
     return status;
 }
@@ -216,18 +302,27 @@ static sw_status open_slide(const sw_predictor *p, const char *path, double mpp_
     return sw_slide_open(path, &o, slide, err);
 }
 
-sw_status sw_predictor_slide(sw_predictor *p, const char *slide_path, double slide_mpp_um, sw_slide_prediction *out,
-                             sw_error *err)
+sw_status sw_predictor_case(sw_predictor *p, const char *case_id, const char *const *slide_path, const double *slide_mpp_um,
+                            int64_t n, sw_slide_prediction *out, sw_error *err)
 {
-    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    SW_CLEANUP(parts_free) parts all = {.part = sw_calloc((size_t)n + 1, sizeof *all.part)};
     int64_t start_ns = sw_now_ns();
     *out = (sw_slide_prediction){0};
-    SW_TRY(open_slide(p, slide_path, slide_mpp_um, &slide, err));
-    sw_status status = predict(p, slide, out, err);
+    if (!all.part) return sw_nomem(err);
+    if (n < 1) return sw_error_set(err, SW_E_INVALID, "case %s has no slide", case_id);
+    for (; all.n < n; all.n++) SW_TRY(open_slide(p, slide_path[all.n], slide_mpp_um[all.n], &all.part[all.n].slide, err));
+    const char *name = case_id ? case_id : sw_slide_get_info(all.part[0].slide)->slide_id;
+    sw_status status = predict(p, name, &all, out, err);
     if (status != SW_OK) {
         sw_slide_prediction_free(out);
         return status;
     }
     out->seconds = (double)(sw_now_ns() - start_ns) * 1e-9;
     return SW_OK;
+}
+
+sw_status sw_predictor_slide(sw_predictor *p, const char *slide_path, double slide_mpp_um, sw_slide_prediction *out,
+                             sw_error *err)
+{
+    return sw_predictor_case(p, NULL, &slide_path, &slide_mpp_um, 1, out, err); /* its own id names it */
 }

@@ -22,37 +22,43 @@ const sw_run_split *sw_page_main_split(const sw_run_files *run)
     return NULL;
 }
 
+void sw_page_tile(sw_buf *b, const char *title, const char *split, const sw_metric_value *v)
+{
+    sw_buf_puts(b, "<div class=\"tile\"><div class=\"name\">");
+    sw_html_text(b, title);
+    sw_buf_puts(b, ", ");
+    sw_html_text(b, split);
+    sw_buf_puts(b, "</div><div class=\"big\">");
+    sw_html_number(b, v->value, 3);
+    sw_buf_puts(b, "</div><div class=\"ci\">");
+    if (isfinite(v->low)) {
+        sw_buf_printf(b, "95 %%: %.3f &ndash; %.3f", v->low, v->high);
+    } else {
+        sw_buf_puts(b, isfinite(v->value) ? "no interval" : "undefined here");
+    }
+    sw_buf_puts(b, "</div>");
+    sw_chart_interval(b, v->value, v->low, v->high, 160);
+    sw_buf_puts(b, "</div>\n");
+}
+
 void sw_page_tiles(sw_buf *b, const sw_run_files *run)
 {
     static const sw_metric_id shown[] = {SW_METRIC_AUC, SW_METRIC_BALANCED_ACCURACY, SW_METRIC_ACCURACY, SW_METRIC_F1,
                                          SW_METRIC_KAPPA};
-    const sw_run_split *s = sw_page_main_split(run);
+    const sw_run_split *s = sw_page_main_split(run), *survival = sw_page_survival_split(run);
+    if (!s && survival) sw_page_survival_tiles(b, survival);
     if (!s) return;
     sw_buf_puts(b, "<div class=\"tiles\">\n");
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
         const sw_metric_value *v = &s->eval.metric[shown[i]];
-        sw_buf_puts(b, "<div class=\"tile\"><div class=\"name\">");
-        sw_html_text(b, sw_metric_title(shown[i]));
-        sw_buf_puts(b, ", ");
-        sw_html_text(b, s->name);
-        sw_buf_puts(b, "</div><div class=\"big\">");
-        sw_html_number(b, v->value, 3);
-        sw_buf_puts(b, "</div><div class=\"ci\">");
-        if (isfinite(v->low)) {
-            sw_buf_printf(b, "95 %%: %.3f &ndash; %.3f", v->low, v->high);
-        } else {
-            sw_buf_puts(b, isfinite(v->value) ? "no interval" : "undefined here");
-        }
-        sw_buf_puts(b, "</div>");
-        sw_chart_interval(b, v->value, v->low, v->high, 160);
-        sw_buf_puts(b, "</div>\n");
+        sw_page_tile(b, sw_metric_title(shown[i]), s->name, v);
     }
     sw_buf_puts(b, "</div>\n");
 }
 
 /* ---- warnings ---- */
 
-static SW_PRINTF(3, 4) sw_status warn(sw_names *list, sw_error *err, const char *fmt, ...)
+sw_status sw_page_warn(sw_names *list, sw_error *err, const char *fmt, ...)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
     char line[1024];
@@ -86,15 +92,15 @@ static sw_status warn_size(sw_names *list, const sw_run_split *s, sw_error *err)
 {
     const sw_evaluation *e = &s->eval;
     if (e->count < FEW_SLIDES) {
-        SW_TRY(warn(list, err, "The %s split has only %lld labelled slides: one slide more or less right moves the accuracy "
+        SW_TRY(sw_page_warn(list, err, "The %s split has only %lld labelled slides: one slide more or less right moves the accuracy "
                     "by %.1f points.", s->name, (long long)e->count, 100.0 / (double)e->count));
     }
     for (int c = 0; c < e->n_classes; c++) {
         if (e->per_class[c].support == 0) {
-            SW_TRY(warn(list, err, "No slide of the %s split has the label \"%s\": nothing can be said about this class.",
+            SW_TRY(sw_page_warn(list, err, "No slide of the %s split has the label \"%s\": nothing can be said about this class.",
                         s->name, e->class_name[c]));
         } else if (e->per_class[c].support < FEW_PER_CLASS) {
-            SW_TRY(warn(list, err, "Class \"%s\" has only %lld slides in the %s split.", e->class_name[c],
+            SW_TRY(sw_page_warn(list, err, "Class \"%s\" has only %lld slides in the %s split.", e->class_name[c],
                         (long long)e->per_class[c].support, s->name));
         }
     }
@@ -108,19 +114,19 @@ static sw_status warn_quality(sw_names *list, const sw_run_split *s, sw_error *e
     int64_t most = 0;
     for (int c = 0; c < e->n_classes; c++) most = e->per_class[c].support > most ? e->per_class[c].support : most;
     if (isfinite(auc->low) && auc->high - auc->low > WIDE_INTERVAL) {
-        SW_TRY(warn(list, err, "The 95 %% interval of the %s AUC is wide, %.3f to %.3f: read the AUC as a range, not as a "
+        SW_TRY(sw_page_warn(list, err, "The 95 %% interval of the %s AUC is wide, %.3f to %.3f: read the AUC as a range, not as a "
                     "number.", s->name, auc->low, auc->high));
     }
     if (isfinite(auc->low) && auc->low <= 0.5) {
-        SW_TRY(warn(list, err, "The 95 %% interval of the %s AUC reaches 0.5: this split does not show that the model is "
+        SW_TRY(sw_page_warn(list, err, "The 95 %% interval of the %s AUC reaches 0.5: this split does not show that the model is "
                     "better than guessing.", s->name));
     }
     if (e->count > 0 && acc->value <= (double)most / (double)e->count) {
-        SW_TRY(warn(list, err, "Always naming the commonest class of the %s split would be right for %.1f %% of its slides; "
+        SW_TRY(sw_page_warn(list, err, "Always naming the commonest class of the %s split would be right for %.1f %% of its slides; "
                     "the model is right for %.1f %%.", s->name, 100.0 * (double)most / (double)e->count, 100 * acc->value));
     }
     if (auc->undefined > 0) {
-        SW_TRY(warn(list, err, "In %lld of %lld resamples of the %s split the AUC is undefined (only one class was drawn); they "
+        SW_TRY(sw_page_warn(list, err, "In %lld of %lld resamples of the %s split the AUC is undefined (only one class was drawn); they "
                     "are left out of its interval.", (long long)auc->undefined, (long long)e->resamples, s->name));
     }
     return SW_OK;
@@ -134,11 +140,11 @@ static sw_status warn_split(sw_names *list, const sw_run_split *s, sw_error *err
         int64_t cases = count_cases(&s->preds);
         if (cases < 0) return sw_nomem(err);
         if (cases < s->preds.count) {
-            SW_TRY(warn(list, err, "The %lld slides of the %s split come from %lld cases. The intervals treat slides as "
+            SW_TRY(sw_page_warn(list, err, "The %lld slides of the %s split come from %lld cases. The intervals treat slides as "
                         "independent and are therefore too narrow.", (long long)s->preds.count, s->name, (long long)cases));
         }
         if (s->preds.count != s->eval.count + s->eval.unlabelled) {
-            SW_TRY(warn(list, err, "metrics_%s.json is about %lld slides, predictions_%s.csv has %lld: run slidewise eval "
+            SW_TRY(sw_page_warn(list, err, "metrics_%s.json is about %lld slides, predictions_%s.csv has %lld: run slidewise eval "
                         "again.", s->name, (long long)(s->eval.count + s->eval.unlabelled), s->name,
                         (long long)s->preds.count));
         }
@@ -152,14 +158,14 @@ static sw_status warn_selection(sw_names *list, const sw_run_files *run, sw_erro
     const sw_json *splits = run->dataset ? sw_json_get(run->dataset, "splits") : NULL;
     const sw_json *val = splits ? sw_json_get(splits, "val") : NULL;
     if (strcmp(on, "test") == 0) {
-        return warn(list, err, "The epoch was selected on the test split: the test metrics are optimistic, as in every run "
+        return sw_page_warn(list, err, "The epoch was selected on the test split: the test metrics are optimistic, as in every run "
                     "that chooses on the slides it reports.");
     }
     if (strcmp(on, "last epoch") == 0) {
-        return warn(list, err, "There is no validation split: no epoch was selected, the last epoch was kept.");
+        return sw_page_warn(list, err, "There is no validation split: no epoch was selected, the last epoch was kept.");
     }
     if (!on[0] && splits && sw_json_integer(val ? sw_json_get(val, "slides") : NULL, 0) == 0) {
-        return warn(list, err, "There is no validation split: no epoch could be selected without looking at the test split.");
+        return sw_page_warn(list, err, "There is no validation split: no epoch could be selected without looking at the test split.");
     }
     return SW_OK;
 }
@@ -175,9 +181,10 @@ sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
     }
     SW_TRY(warn_selection(&list, run, err));
     if (s) SW_TRY(warn_split(&list, s, err));
+    if (!s && sw_page_survival_split(run)) SW_TRY(sw_page_survival_warnings(&list, sw_page_survival_split(run), err));
     if (run->failures && sw_csv_rows(run->failures) > 0) {
         size_t n = sw_csv_rows(run->failures);
-        SW_TRY(warn(&list, err, "%zu slide%s could not be used; the reasons stand under Data.", n, n == 1 ? "" : "s"));
+        SW_TRY(sw_page_warn(&list, err, "%zu slide%s could not be used; the reasons stand under Data.", n, n == 1 ? "" : "s"));
     }
     for (size_t i = 0; i < run->problems.count; i++) SW_TRY(sw_names_add(&list, run->problems.name[i], err));
     if (list.count == 0) return SW_OK;

@@ -10,29 +10,31 @@
 
 #define MAX_CURVES 8
 
+void sw_page_metric_row(sw_buf *b, const char *title, const sw_metric_value *v)
+{
+    sw_buf_puts(b, "<tr>");
+    sw_html_element(b, "td", NULL, title);
+    sw_html_number_cell(b, v->value, 4);
+    if (isfinite(v->low)) {
+        sw_buf_printf(b, "<td class=\"ci\">%.3f &ndash; %.3f</td>", v->low, v->high);
+    } else {
+        sw_buf_puts(b, "<td>&ndash;</td>");
+    }
+    sw_buf_puts(b, "<td class=\"bars\">");
+    sw_chart_interval(b, v->value, v->low, v->high, 150);
+    sw_buf_puts(b, "</td>");
+    sw_html_number_cell(b, v->mean, 4);
+    sw_html_number_cell(b, v->sd, 4);
+    sw_buf_puts(b, "</tr>\n");
+}
+
 static void metric_table(sw_buf *b, const sw_evaluation *e)
 {
     static const char *const head[] = {"metric", "#value", "95 % interval", "", "#bootstrap mean", "#sd", NULL};
     sw_buf_puts(b, "<div class=\"scroll\"><table>\n");
     sw_html_head_row(b, head);
     sw_buf_puts(b, "<tbody>\n");
-    for (int m = 0; m < SW_METRIC_COUNT; m++) {
-        const sw_metric_value *v = &e->metric[m];
-        sw_buf_puts(b, "<tr>");
-        sw_html_element(b, "td", NULL, sw_metric_title((sw_metric_id)m));
-        sw_html_number_cell(b, v->value, 4);
-        if (isfinite(v->low)) {
-            sw_buf_printf(b, "<td class=\"ci\">%.3f &ndash; %.3f</td>", v->low, v->high);
-        } else {
-            sw_buf_puts(b, "<td>&ndash;</td>");
-        }
-        sw_buf_puts(b, "<td class=\"bars\">");
-        sw_chart_interval(b, v->value, v->low, v->high, 150);
-        sw_buf_puts(b, "</td>");
-        sw_html_number_cell(b, v->mean, 4);
-        sw_html_number_cell(b, v->sd, 4);
-        sw_buf_puts(b, "</tr>\n");
-    }
+    for (int m = 0; m < SW_METRIC_COUNT; m++) sw_page_metric_row(b, sw_metric_title((sw_metric_id)m), &e->metric[m]);
     sw_buf_puts(b, "</tbody></table></div>\n");
 }
 
@@ -143,7 +145,8 @@ sw_status sw_page_results(sw_buf *b, const sw_run_files *run, int64_t resamples,
 {
     const sw_run_split *main_split = sw_page_main_split(run);
     sw_html_section(b, "results", "Results");
-    if (!main_split) sw_html_missing(b, "There are no predictions with labels in this run, so there are no metrics.");
+    if (sw_page_survival_split(run)) SW_TRY(sw_page_survival_results(b, run, err));
+    else if (!main_split) sw_html_missing(b, "There are no predictions with labels in this run, so there are no metrics.");
     for (size_t i = 0; i < run->n_splits; i++) {
         const sw_run_split *s = &run->split[i];
         if (!s->has_metrics) continue;

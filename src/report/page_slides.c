@@ -71,11 +71,12 @@ sw_status sw_page_predictions(sw_buf *b, const sw_run_files *run, int64_t max_sl
     sw_html_section(b, "slides", "Slide by slide");
     for (size_t i = 0; i < run->n_splits; i++) {
         const sw_run_split *s = &run->split[i];
-        if (!s->has_predictions) continue;
+        if (!s->has_predictions && !s->has_risks) continue;
         sw_buf_puts(b, tables ? "<details><summary>Split " : "<details open><summary>Split ");
         sw_html_text(b, s->name);
-        sw_buf_printf(b, ", %lld slides, the worst errors first</summary>\n", (long long)s->preds.count);
-        SW_TRY(prediction_table(b, &s->preds, max_slides, err));
+        if (s->has_risks) sw_buf_printf(b, ", %lld cases, the highest risk first</summary>\n", (long long)s->risks.count);
+        else sw_buf_printf(b, ", %lld slides, the worst errors first</summary>\n", (long long)s->preds.count);
+        SW_TRY(s->has_risks ? sw_page_survival_cases(b, s, max_slides, err) : prediction_table(b, &s->preds, max_slides, err));
         sw_buf_puts(b, "</details>\n");
         tables++;
     }
@@ -170,6 +171,8 @@ static void caption(sw_buf *b, const sw_run_files *run, const sw_run_heatmap *h)
         sw_buf_puts(b, ", predicted ");
         sw_html_text(b, p->class_name[p->predicted[h->row]]);
         sw_buf_printf(b, " (%.3f)", p->probability[h->row * p->n_classes + p->predicted[h->row]]);
+    } else if (h->info && sw_json_get(h->info, "risk")) {
+        sw_buf_printf(b, ", risk %.4g", sw_json_real(sw_json_get(h->info, "risk"), NAN));
     } else if (h->info) {
         sw_buf_puts(b, ", predicted ");
         sw_html_text(b, sw_json_text(sw_json_get(h->info, "predicted"), "?"));

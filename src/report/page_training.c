@@ -107,6 +107,8 @@ static void summary(sw_buf *b, const sw_run_files *run, const epochs *e, double 
 static const curve losses[] = {{"train_loss", "training", 1, false}, {"val_loss", "validation", 2, false}};
 static const curve metrics[] = {{"val_auc", "AUC", 1, false},
                                 {"val_balanced_accuracy", "balanced acc.", 2, false},
+                                {"val_c_index", "c-index", 1, false},
+                                {"ema_val_c_index", "c-index, EMA", 1, true},
                                 {"ema_val_auc", "AUC, EMA", 1, true},
                                 {"ema_val_balanced_accuracy", "bal. acc., EMA", 2, true}};
 static const curve rates[] = {{"lr", "learning rate", 3, false}};
@@ -131,7 +133,7 @@ sw_status sw_page_training(sw_buf *b, const sw_run_files *run, sw_error *err)
         chart.title = "Validation";
         chart.from_zero = false;
         chart.y_most = 1;
-        SW_TRY(draw(b, &e, chart, metrics, 4, err));
+        SW_TRY(draw(b, &e, chart, metrics, sizeof metrics / sizeof metrics[0], err));
         sw_buf_puts(b, "</div>\n<div>");
         chart.title = "Learning rate";
         chart.from_zero = true;

@@ -37,6 +37,7 @@ static void split_row(sw_buf *b, const char *name, const sw_json *split, const s
     sw_html_element(b, "td", NULL, name);
     sw_html_count_cell(b, sw_json_integer(sw_json_get(split, "slides"), 0));
     sw_html_count_cell(b, sw_json_integer(sw_json_get(split, "cases"), 0));
+    if (sw_json_get(split, "events")) sw_html_count_cell(b, sw_json_integer(sw_json_get(split, "events"), 0));
     for (size_t c = 0; c < sw_json_count(classes); c++) {
         const char *class_name = sw_json_text(sw_json_at(classes, c), "");
         const sw_json *count = sw_json_is_object(per_class) ? sw_json_get(per_class, class_name) : NULL;
@@ -55,6 +56,7 @@ void sw_page_data(sw_buf *b, const sw_run_files *run)
     } else {
         sw_buf_puts(b, "<div class=\"scroll\"><table>\n<thead><tr><th>split</th><th class=\"n\">slides</th><th "
                        "class=\"n\">cases</th>");
+        if (sw_json_get(run->dataset, "time")) sw_buf_puts(b, "<th class=\"n\">events</th>");
         for (size_t c = 0; c < sw_json_count(classes); c++) {
             sw_html_element(b, "th", "n", sw_json_text(sw_json_at(classes, c), "?"));
         }
@@ -127,7 +129,12 @@ static void put_lead(sw_buf *b, const sw_run_files *run)
     const sw_run_split *s = sw_page_main_split(run);
     const sw_json *classes = run->dataset ? sw_json_get(run->dataset, "classes") : NULL;
     sw_buf_puts(b, "<p class=\"lead\">A model trained from whole-slide images and slide labels");
-    if (classes && sw_json_count(classes) > 1) {
+    const sw_run_split *survival = sw_page_survival_split(run);
+    if (survival) {
+        sw_buf_printf(b, " to rank cases by their risk, evaluated on %lld cases of the split ", (long long)survival->survival.count);
+        sw_html_text(b, survival->name);
+    }
+    if (!survival && classes && sw_json_count(classes) > 1) {
         sw_buf_puts(b, " to tell ");
         for (size_t c = 0; c < sw_json_count(classes); c++) {
             if (c) sw_buf_puts(b, c + 1 == sw_json_count(classes) ? " from " : ", ");

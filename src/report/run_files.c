@@ -17,6 +17,8 @@ void sw_run_files_free(sw_run_files *run)
         sw_free(run->split[i].name);
         sw_evaluation_free(&run->split[i].eval);
         sw_predictions_free(&run->split[i].preds);
+        sw_survival_evaluation_free(&run->split[i].survival);
+        sw_survival_predictions_free(&run->split[i].risks);
     }
     sw_free(run->split);
     for (size_t i = 0; i < run->n_heatmaps; i++) {
@@ -139,6 +141,30 @@ static bool wears(const char *name, const char *prefix, const char *suffix, cons
     return true;
 }
 
+/* What the metrics are about; a file that cannot be read is told by who reads it. */
+static sw_status is_survival(const char *path, bool *out, sw_error *err)
+{
+    SW_CLEANUP(sw_json_free_ptr) sw_json *root = NULL;
+    sw_error ignored;
+    sw_status status = sw_json_read(path, &root, &ignored);
+    if (status == SW_E_NOMEM) return sw_nomem(err);
+    *out = status == SW_OK && strcmp(sw_json_text(sw_json_get(root, "task"), ""), "survival") == 0;
+    return SW_OK;
+}
+
+/* A split without metrics is evaluated here; the training split only serves to measure the others. */
+static sw_status evaluate_risks(sw_run_files *run, sw_run_split *s, int64_t resamples, sw_error *err)
+{
+    const sw_run_split *train = sw_run_split_find(run, "train");
+    sw_survival_options opt = sw_survival_options_default();
+    if (s->has_survival || !s->has_risks || s == train) return SW_OK;
+    opt.resamples = resamples;
+    opt.train = train && train->has_risks ? &train->risks : NULL;
+    sw_status status = sw_survival_evaluate(&s->risks, s->name, &opt, &s->survival, err);
+    s->has_survival = status == SW_OK;
+    return forgive(run, status, err);
+}
+
 static sw_status read_split_file(sw_run_files *run, const char *name, sw_error *err)
 {
     const char *middle;
@@ -149,12 +175,24 @@ static sw_status read_split_file(sw_run_files *run, const char *name, sw_error *
     if (!path) return sw_nomem(err);
     if (wears(name, "predictions_", ".csv", &middle, &size)) {
         SW_TRY(split_for(run, middle, size, &split, err));
+        if (sw_survival_predictions_is(path)) {
+            status = sw_survival_predictions_read(path, &split->risks, err);
+            split->has_risks = status == SW_OK;
+            return forgive(run, status, err);
+        }
         status = sw_predictions_read(path, &split->preds, err);
         split->has_predictions = status == SW_OK;
         return forgive(run, status, err);
     }
     if (wears(name, "metrics_", ".json", &middle, &size)) {
+        bool survival = false;
         SW_TRY(split_for(run, middle, size, &split, err));
+        SW_TRY(is_survival(path, &survival, err));
+        if (survival) {
+            status = sw_survival_evaluation_read(path, &split->survival, err);
+            split->has_survival = status == SW_OK;
+            return forgive(run, status, err);
+        }
         status = sw_evaluation_read(path, &split->eval, err);
         split->has_metrics = status == SW_OK;
         return forgive(run, status, err);
@@ -172,6 +210,7 @@ static sw_status read_splits(sw_run_files *run, int64_t resamples, sw_error *err
         sw_run_split *s = &run->split[i];
         sw_eval_options opt = sw_eval_options_default();
         sw_status status;
+        SW_TRY(evaluate_risks(run, s, resamples, err));
         if (s->has_metrics || !s->has_predictions) continue;
         opt.resamples = resamples;
         status = sw_evaluate(&s->preds, s->name, &opt, &s->eval, err);

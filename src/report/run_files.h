@@ -8,12 +8,16 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "slidewise/eval.h"
+#include "slidewise/survival.h"
 
 typedef struct sw_run_split {
     char *name;
     bool has_metrics, has_predictions;
     sw_evaluation eval;
     sw_predictions preds;
+    bool has_survival, has_risks; /* of a survival run, instead of the two above */
+    sw_survival_evaluation survival;
+    sw_survival_predictions risks;
 } sw_run_split;
 
 typedef struct sw_run_heatmap {

@@ -23,7 +23,7 @@ sw_synth_options sw_synth_options_default(void)
 
 typedef struct job {
     const sw_synth_options *options;
-    const sw_synth_slide *plan;
+    sw_synth_slide *plan;
     char *slides_dir, *foci_dir;
     sw_pool *pool;
     pthread_mutex_t lock; /* of the meter */
@@ -103,12 +103,13 @@ static sw_status write_foci(const job *j, const sw_scene *scene, const char *sli
 static sw_status make_slide(void *ctx, int64_t index, sw_error *err)
 {
     job *j = ctx;
-    const sw_synth_slide *slide = &j->plan[index];
+    sw_synth_slide *slide = &j->plan[index];
     SW_CLEANUP(sw_scene_free) sw_scene *scene = NULL;
     SW_AUTOFREE char *path = sw_asprintf("%s/%s.tif", j->slides_dir, slide->slide_id);
     if (!path) return sw_nomem(err);
     if (sw_log_cancelled(j->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
     SW_TRY(sw_scene_new(j->options, slide, (int)index, &scene, err));
+    slide->n_foci = scene->n_foci;
     SW_TRY(sw_synth_tiff(scene, j->options->size_px, path, j->pool, err));
     SW_TRY(write_foci(j, scene, slide->slide_id, err));
     pthread_mutex_lock(&j->lock);
@@ -118,16 +119,27 @@ static sw_status make_slide(void *ctx, int64_t index, sw_error *err)
     return SW_OK;
 }
 
-static sw_status write_labels(const char *out_dir, const sw_synth_slide *plan, int n, sw_error *err)
+static void put_outcome(sw_buf *text, const sw_synth_options *o, const sw_synth_slide *plan, int slide)
+{
+    int n_foci = 0;
+    double months;
+    bool event;
+    for (int i = 0; i < o->n_slides; i++) n_foci += plan[i].patient == plan[slide].patient ? plan[i].n_foci : 0;
+    sw_synth_outcome(o->seed, plan[slide].patient, n_foci, &months, &event);
+    sw_buf_printf(text, "%.1f,%d\n", months, event);
+}
+
+static sw_status write_labels(const char *out_dir, const sw_synth_options *o, const sw_synth_slide *plan, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
     SW_AUTOFREE char *path = sw_path_join(out_dir, "labels.csv");
     if (!path) return sw_nomem(err);
-    sw_buf_puts(&text, "case_id,slide_id,label\n");
-    for (int i = 0; i < n; i++) {
+    sw_buf_puts(&text, o->survival ? "case_id,slide_id,label,time,event\n" : "case_id,slide_id,label\n");
+    for (int i = 0; i < o->n_slides; i++) {
         sw_csv_put(&text, plan[i].case_id, false);
         sw_csv_put(&text, plan[i].slide_id, false);
-        sw_csv_put(&text, plan[i].tumor ? "tumor" : "normal", true);
+        sw_csv_put(&text, plan[i].tumor ? "tumor" : "normal", !o->survival);
+        if (o->survival) put_outcome(&text, o, plan, i);
     }
     SW_TRY(sw_buf_status(&text, err));
     return sw_file_write(path, text.data, text.size, err);
@@ -158,7 +170,7 @@ sw_status sw_synth_write(const char *out_dir, const sw_synth_options *options, s
     sw_status status = sw_pool_for(over_slides, options->n_slides, make_slide, &j, err);
     pthread_mutex_destroy(&j.lock);
     if (status != SW_OK) return status;
-    return write_labels(out_dir, plan, options->n_slides, err); /* last: labels name only slides that are there */
+    return write_labels(out_dir, options, plan, err); /* last: labels name only slides that are there */
 }
 
 sw_status sw_synth_render(const sw_synth_options *options, int index, int64_t level0_x, int64_t level0_y, int64_t width,

@@ -10,7 +10,7 @@
 #define TWO_PI 6.283185307179586
 #define FOCUS_CLEARANCE 0.12f /* of tissue around the middle of a focus, in units of the tissue field */
 
-enum { STREAM_PLAN = 1, STREAM_PATIENT, STREAM_NOISE, STREAM_SCENE, STREAM_CELLS };
+enum { STREAM_PLAN = 1, STREAM_PATIENT, STREAM_NOISE, STREAM_SCENE, STREAM_CELLS, STREAM_OUTCOME = 15 };
 
 sw_rng sw_scene_rng(const sw_scene *scene, int kind, int32_t cell_x, int32_t cell_y)
 {
@@ -184,6 +184,15 @@ sw_status sw_synth_plan(const sw_synth_options *options, sw_synth_slide *plan, s
         }
     }
     return SW_OK;
+}
+
+void sw_synth_outcome(uint64_t seed, uint32_t patient, int n_foci, double *months, bool *event)
+{
+    sw_rng rng = stream(seed, STREAM_OUTCOME, patient);
+    double death = -72.0 * exp(-0.45 * n_foci) * log(1.0 - sw_rng_uniform(&rng));
+    double last_visit = -80.0 * log(1.0 - sw_rng_uniform(&rng));
+    *event = death <= last_visit;
+    *months = floor(10.0 * fmin(death, last_visit) + 0.5) / 10.0 + 0.1; /* nobody at 0 */
 }
 
 /* ---- one slide */
