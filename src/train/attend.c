@@ -46,7 +46,10 @@ static sw_status choose(sw_trainer *t, int64_t step, int64_t i, int64_t bag, sw_
     SW_CLEANUP(sw_bag_result_free) sw_bag_result seen = {0};
     sw_pick *pick = t->given.pick + i * total;
     if (!px) return sw_nomem(err);
-    for (int64_t k = 0; k < patches; k++) px[k] = sw_patch_source_px(source);
+    for (int64_t k = 0; k < patches; k++) {
+        int64_t at = k;
+        px[k] = sw_patch_source_px(sw_patch_source_part(source, &at));
+    }
     SW_TRY(sw_loader_crops(t->loader, step, i, patches, px, crop, err));
     SW_TRY(look(t, source, crop, &seen, err));
     SW_TRY(sw_sample_attended(&t->scales.plan, seen.attention, seen.n_heads, patches, t->config.bag.pad, (uint64_t)t->config.run.seed,
@@ -63,8 +66,7 @@ sw_status sw_trainer_attend(sw_trainer *t, int64_t step, sw_error *err)
     for (int64_t i = 0; i < bags; i++) {
         const sw_bag *of = &t->dataset->bag[bag[i]];
         sw_patch_source *source = NULL;
-        int scale = sw_store_scale_find(t->store, of->store_slide, t->scales.mpp_um[0]);
-        SW_TRY(sw_patch_source_store(t->store, of->store_slide, scale, &source, err));
+        SW_TRY(sw_bag_source(t->store, of, t->scales.mpp_um[0], &source, err));
         SW_AUTOFREE sw_crop *crop = sw_malloc((size_t)sw_patch_source_count(source) * sizeof *crop);
         sw_status status = crop ? choose(t, step, i, bag[i], source, crop, err) : sw_nomem(err);
         sw_patch_source_free(source);
