@@ -31,9 +31,10 @@ static sw_status given_positions(const cli_args *args, const sw_slide_list *list
             return sw_error_set(err, SW_E_INVALID, "--%s does not go with --coords, where the positions are made already", not_with[i]);
     }
     bool named = cli_list_count(args, "mpp") + cli_list_count(args, "magnification") > 0;
-    if (o->settings.n_scales > 1) return sw_error_set(err, SW_E_INVALID, "--coords takes one resolution, %d were given", o->settings.n_scales);
     o->coords = cli_text(args, "coords", NULL);
-    return sw_tile_settings_given(o->coords, list, o->slide_mpp_um, named ? o->settings.mpp_um[0] : 0.0,
+    double mpp_um[SW_STORE_MAX_SCALES];
+    memcpy(mpp_um, o->settings.mpp_um, sizeof mpp_um);
+    return sw_tile_settings_given(o->coords, list, o->slide_mpp_um, mpp_um, named ? o->settings.n_scales : 0,
                                   cli_given(args, "patch-px") ? o->settings.patch_px : 0, &o->settings, err);
 }
 
@@ -121,7 +122,8 @@ const cli_command cli_cmd_tile = {
             "--coords takes the positions that CLAM or TRIDENT wrote: one .h5 for one slide, or the folder with the file of each. The side "
             "of a patch on the slide and its pixels (unless --patch-px) are those of the files; --mpp is then the name of the scale, which "
             "the patches may miss by 30 % where the other tool rounds to magnifications (each miss is told). --clam and --trident write "
-            "positions for those tools, also without a store: then no pixel is cut.",
+            "positions for those tools, also without a store: then no pixel is cut. Several scales are several files or folders with commas "
+            "between, each --mpp (all or none) the name of one, in that order.",
     .examples = "slidewise tile slides/ --store store --mpp 1.0\n"
                 "slidewise tile slides/ --store store --magnification 10 --magnification 5 --preset tcga\n"
                 "slidewise tile slides/ --store store --coords clam-out/\n"

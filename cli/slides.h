@@ -13,7 +13,7 @@
 
 /* Positions for a trained model. */
 #define CLI_COORDS_OPTION                                                                                              \
-    {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT instead of segmenting"}
+    {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT (several scales: with commas between) instead of segmenting"}
 
 /* How slides are cut. */
 #define CLI_TILE_OPTIONS                                                                                               \

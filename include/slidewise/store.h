@@ -63,9 +63,10 @@ SW_API sw_status sw_store_open(const char *path, sw_store **out, sw_error *err) 
 struct sw_slide_list;
 typedef struct sw_store_slides_options {
     const struct sw_slide_list *slides; /* the slides; one whose positions fail is left out with a warning */
-    const char *coords;   /* file or folder of coordinates (sw_coords_find); required */
+    const char *coords;   /* file or folder of coordinates (sw_coords_find), or several, one per scale, with commas between; required */
     double slide_mpp_um;  /* resolution of slides that carry none; 0 (default): they are left out */
-    double mpp_um;        /* name of the scale; 0 (default): as sw_tile_settings_given finds it */
+    double mpp_um[SW_STORE_MAX_SCALES]; /* names of the scales, in the order of `coords` */
+    int n_mpp;            /* how many; where that is not the number of places (0, the default): as sw_tile_settings_given finds them */
     int patch_px;         /* 0 (default): as the files say */
     int64_t cache_bytes;  /* for pixels that were read, default 256 MiB; 0: none. Up to 32 slides are kept open besides */
     int threads;          /* to look at the slides with; 0 (default): all CPUs of this process */

@@ -28,7 +28,7 @@ typedef struct sw_tile_settings {
     int quality;              /* of the JPEGs, default 80 */
     bool whole_image;         /* no tissue segmentation: a grid over the whole image; default false */
     bool given_positions;     /* positions are not made here but come from files (sw_tile_options.coords) or from an imported
-                                 store; one scale, whose mpp_um is the name it goes by; no tissue; default false */
+                                 store; mpp_um are the names that the scales go by; no tissue; default false */
     sw_tissue_options tissue; /* default sw_tissue_options_default() */
     sw_mask_options mask;     /* a mask of the user's, instead of the segmentation or on top of it; default none */
     sw_artefact_options artefacts; /* patches that are left out by what their pixels show; default none */
@@ -38,12 +38,14 @@ SW_API sw_tile_settings sw_tile_settings_default(void);
 /* The settings a store was tiled with, so that new slides can be tiled alike. *out untouched on failure. */
 SW_API sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_error *err) SW_MUST_CHECK;
 
-/* For positions out of files (see sw_tile_options.coords): sets given_positions and one scale; patch_px becomes what the files
- * say unless it is given (not 0). mpp_um becomes, unless it is given (not 0): what TRIDENT's target magnification says, else the
+/* For positions out of files (see sw_tile_options.coords): sets given_positions and a scale per place of `coords`; patch_px
+ * becomes what the files of the first place say unless it is given (not 0). The scales' mpp_um become, unless they are given
+ * (`n_mpp` is their number, in the order of the places; 0: mpp_um may be NULL): what TRIDENT's target magnification says, else the
  * resolution of the first slide's patches, rounded to a usual one (…, 0.25, 0.5, 1, 2, …) within 20 %. `slide_mpp_um` as in
- * sw_tile_options. The first slide that has positions decides; where none has, its error is returned. */
-SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides, double slide_mpp_um, double mpp_um,
-                                        int patch_px, sw_tile_settings *settings, sw_error *err) SW_MUST_CHECK;
+ * sw_tile_options. The first slide that has positions decides; where none has, its error is returned. SW_E_INVALID: another
+ * number of mpp_um than of places, or places whose patches overlap differently. */
+SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides, double slide_mpp_um, const double *mpp_um,
+                                        int n_mpp, int patch_px, sw_tile_settings *settings, sw_error *err) SW_MUST_CHECK;
 
 /* The patch positions that these settings give on a slide. *tissue and *grid are overwritten; grid is [n_scales], caller's;
  * free each with sw_tissue_free and sw_grid_free (also after a failure, they are empty then). SW_E_INVALID with the sentence
@@ -51,15 +53,16 @@ SW_API sw_status sw_tile_settings_given(const char *coords, const sw_slide_list 
 SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, sw_tissue *tissue, sw_grid *grid,
                                    sw_error *err) SW_MUST_CHECK;
 
-/* The positions that a file of coordinates gives on a slide (`coords`: sw_coords_find), for patches of settings->patch_px pixels of
- * a scale that goes by settings->mpp_um[0]; grid->mpp_um is their true resolution. *grid is overwritten, empty on failure. */
+/* The positions that a file of coordinates gives on a slide (`coords`: as in sw_tile_options; of several places the one that comes
+ * nearest), for patches of settings->patch_px pixels of a scale that goes by settings->mpp_um[0]; grid->mpp_um is their true resolution. *grid is overwritten, empty on failure. */
 SW_API sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_tile_settings *settings, const sw_sink *sink,
                                          sw_grid *grid, sw_error *err) SW_MUST_CHECK;
 
 typedef struct sw_tile_options {
     const char *store;         /* directory; made when missing; NULL: only the files of `clam` and `trident` are written */
     const char *coords;        /* take the positions from this file, or from the file of each slide in this folder, as CLAM or
-                                  TRIDENT wrote them (sw_coords_find); needs settings.given_positions. NULL (default): segment */
+                                  TRIDENT wrote them (sw_coords_find); several of them, with commas between, are several scales;
+                                  needs settings.given_positions. NULL (default): segment */
     const char *clam;          /* also write the positions below this folder as CLAM does: patches/ID.h5 and
                                   process_list_autogen.csv; one scale only. NULL (default): do not */
     const char *trident;       /* the same as TRIDENT does, and contours_geojson/ID.geojson. NULL (default): do not */

@@ -185,7 +185,7 @@ static sw_status job_folder(const char *dir, char **out, sw_error *err)
         if (ends_with(names.name[i], "px_overlap")) found[found[0] != NULL] = names.name[i];
     }
     if (found[1]) {
-        return sw_error_set(err, SW_E_INVALID, "%s holds coordinates of several resolutions (%s, %s); give one of these folders", dir,
+        return sw_error_set(err, SW_E_INVALID, "%s holds coordinates of several resolutions (%s, %s); give one of these folders, or several with commas between", dir,
                             found[0], found[1]);
     }
     if (!found[0]) return SW_OK;

@@ -16,8 +16,8 @@ enum { MOST_OPEN = 32 }; /* slides at a time: each holds its format's caches */
 /* A slide that is opened when a patch of it is asked for. */
 typedef struct live_slide {
     sw_slide_entry entry;  /* texts owned; mpp_um: as the positions were found with */
-    int64_t *xy;           /* [n_patches, 2] */
-    double read_mpp_um;    /* true resolution of its patches */
+    int64_t *xy[SW_STORE_MAX_SCALES];        /* [n_patches, 2] */
+    double read_mpp_um[SW_STORE_MAX_SCALES]; /* true resolution of its patches */
     sw_store_slide record; /* texts borrowed from `slide` while it is first open */
     sw_slide *slide;       /* NULL: closed */
     int pins;
@@ -50,7 +50,7 @@ void sw_live_close(sw_live **address)
         if (s->has_lock) pthread_mutex_destroy(&s->opening);
         sw_free(s->entry.slide_id);
         sw_free(s->entry.path);
-        sw_free(s->xy);
+        for (int scale = 0; scale < SW_STORE_MAX_SCALES; scale++) sw_free(s->xy[scale]);
         sw_free(s->why);
     }
     if (live->has_lock) pthread_mutex_destroy(&live->lock);
@@ -65,9 +65,9 @@ const char *sw_live_name(const sw_live *live)
     return live->name;
 }
 
-const int64_t *sw_live_positions(const sw_live *live, uint32_t number)
+const int64_t *sw_live_positions(const sw_live *live, uint32_t number, int scale)
 {
-    return live->slide[number].xy;
+    return live->slide[number].xy[scale];
 }
 
 /* ---- what there is */
@@ -78,25 +78,32 @@ typedef struct finding {
     sw_live *live;
 } finding;
 
+static sw_status find_scale(const finding *f, live_slide *s, const sw_slide *slide, int scale, sw_error *err)
+{
+    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
+    const sw_tile_settings *settings = &f->tile->settings;
+    double mpp_um = settings->mpp_um[scale];
+    SW_TRY(sw_tile_given_grid(f->tile, slide, scale, &grid, err));
+    s->record.scale[scale] = (sw_store_scale){.mpp_um = mpp_um, .magnification = 10.0 / mpp_um, .patch_px = grid.patch_px,
+                                              .overlap_px = settings->overlap_px, .patch_level0_px = grid.patch_level0_px,
+                                              .step_level0_px = grid.step_level0_px, .n_patches = grid.n_patches};
+    s->read_mpp_um[scale] = grid.mpp_um;
+    s->xy[scale] = SW_STEAL(grid.xy);
+    return SW_OK;
+}
+
 static sw_status find_one(const finding *f, live_slide *s, sw_error *err)
 {
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
-    SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
     double level0_um;
     SW_TRY(sw_tile_open_slide(&s->entry, f->options->slide_mpp_um, f->options->sink, &slide, err));
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
-    SW_TRY(sw_tile_given_grid(f->tile, slide, &grid, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     s->record = (sw_store_slide){.slide_id = s->entry.slide_id, .path = s->entry.path, .width = info->width, .height = info->height,
                                  .mpp_um = info->mpp_um, .mpp_source = sw_mpp_source_name(info->mpp_source), .properties_json = "{}",
-                                 .n_scales = 1};
-    double mpp_um = f->tile->settings.mpp_um[0];
-    s->record.scale[0] = (sw_store_scale){.mpp_um = mpp_um, .magnification = 10.0 / mpp_um, .patch_px = grid.patch_px,
-                                          .overlap_px = f->tile->settings.overlap_px, .patch_level0_px = grid.patch_level0_px,
-                                          .step_level0_px = grid.step_level0_px, .n_patches = grid.n_patches};
+                                 .n_scales = f->tile->settings.n_scales};
     s->entry.mpp_um = info->mpp_um; /* later openings must not ask again */
-    s->read_mpp_um = grid.mpp_um;
-    s->xy = SW_STEAL(grid.xy);
+    for (int scale = 0; scale < s->record.n_scales; scale++) SW_TRY(find_scale(f, s, slide, scale, err));
     return SW_OK;
 }
 
@@ -172,10 +179,12 @@ sw_status sw_live_open(const sw_store_slides_options *o, sw_record_list *slides,
     SW_CLEANUP(sw_live_close) sw_live *live = sw_calloc(1, sizeof *live);
     sw_tile_options tile = sw_tile_options_default();
     if (!live) return sw_nomem(err);
+    int n_places;
     live->name = sw_strdup(o->coords);
     live->has_lock = pthread_mutex_init(&live->lock, NULL) == 0;
     if (!live->name || !live->has_lock) return sw_nomem(err);
-    SW_TRY(sw_tile_settings_given(o->coords, o->slides, o->slide_mpp_um, o->mpp_um, o->patch_px, &tile.settings, err));
+    SW_TRY(sw_tile_given_count(o->coords, &n_places, err));
+    SW_TRY(sw_tile_settings_given(o->coords, o->slides, o->slide_mpp_um, o->mpp_um, o->n_mpp == n_places ? n_places : 0, o->patch_px, &tile.settings, err));
     SW_TRY(sw_tile_settings_check(&tile.settings, err));
     tile.coords = o->coords;
     tile.sink = o->sink;
@@ -246,14 +255,14 @@ static void unpin(sw_live *live, live_slide *s)
     pthread_mutex_unlock(&live->lock);
 }
 
-sw_status sw_live_read(sw_live *live, uint32_t number, int64_t index, uint8_t *rgb, sw_error *err)
+sw_status sw_live_read(sw_live *live, uint32_t number, int scale, int64_t index, uint8_t *rgb, sw_error *err)
 {
     live_slide *s = &live->slide[number];
-    uint64_t key = (uint64_t)number << 32 | (uint64_t)index;
+    uint64_t key = (uint64_t)number << 36 | (uint64_t)scale << 32 | (uint64_t)index;
     if (sw_pixel_cache_get(live->cache, key, rgb)) return SW_OK;
     SW_TRY(pin(live, s, err));
-    const int64_t *xy = s->xy + 2 * index;
-    sw_status status = sw_slide_read_patch(s->slide, xy[0], xy[1], live->patch_px, s->read_mpp_um, rgb, err);
+    const int64_t *xy = s->xy[scale] + 2 * index;
+    sw_status status = sw_slide_read_patch(s->slide, xy[0], xy[1], live->patch_px, s->read_mpp_um[scale], rgb, err);
     unpin(live, s);
     if (status == SW_E_FORMAT) {
         return sw_error_set(err, status, "%s, or tile the slides into a store, where patches that cannot be read are left out", err->message);

@@ -15,9 +15,9 @@ sw_status sw_live_open(const sw_store_slides_options *options, sw_record_list *s
                        sw_error *err) SW_MUST_CHECK;
 void sw_live_close(sw_live **live);
 const char *sw_live_name(const sw_live *live);
-/* [n_patches, 2] of a slide; `number` is that of its record. */
-const int64_t *sw_live_positions(const sw_live *live, uint32_t number);
+/* [n_patches, 2] of a slide at a scale; `number` is that of its record. */
+const int64_t *sw_live_positions(const sw_live *live, uint32_t number, int scale);
 /* Pixels of a patch; from any thread. */
-sw_status sw_live_read(sw_live *live, uint32_t number, int64_t index, uint8_t *rgb, sw_error *err) SW_MUST_CHECK;
+sw_status sw_live_read(sw_live *live, uint32_t number, int scale, int64_t index, uint8_t *rgb, sw_error *err) SW_MUST_CHECK;
 
 #endif

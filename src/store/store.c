@@ -144,7 +144,7 @@ sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64
     const sw_store_scale *s = sw_store_scale_get(store, slide, scale);
     if (!s) return no_scale(store, slide, scale, err);
     if (store->live) {
-        memcpy(xy, sw_live_positions(store->live, record_of(store, slide)->number), (size_t)s->n_patches * 16);
+        memcpy(xy, sw_live_positions(store->live, record_of(store, slide)->number, scale), (size_t)s->n_patches * 16);
         return SW_OK;
     }
     const void *bytes;
@@ -195,7 +195,7 @@ sw_status sw_store_pixels(const sw_store *store, int64_t slide, int scale, int64
 {
     SW_TRY(check_patch(store, slide, scale, index, err));
     if (!store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "store %s: its patches are JPEGs, not pixels", sw_store_path(store));
-    sw_status status = sw_live_read(store->live, record_of(store, slide)->number, index, rgb, err);
+    sw_status status = sw_live_read(store->live, record_of(store, slide)->number, scale, index, rgb, err);
     if (status == SW_OK || status == SW_E_NOMEM) return status;
     return sw_error_prefix(err, "slide %s, patch %lld", sw_store_slide_id(store, slide), (long long)index);
 }

@@ -362,6 +362,12 @@ static sw_status check_options(const sw_tile_options *o, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "%s", o->coords ? "coordinates were given to settings that make their own positions"
                                                                 : "the settings take positions from files, and no files were given");
     }
+    if (o->coords) {
+        int n;
+        SW_TRY(sw_tile_given_count(o->coords, &n, err));
+        if (n != o->settings.n_scales)
+            return sw_error_set(err, SW_E_INVALID, "%s: coordinates of %d scales, and the settings have %d", o->coords, n, o->settings.n_scales);
+    }
     if (o->masks && !o->store && !o->clam)
         return sw_error_set(err, SW_E_INVALID, "pictures are kept in the store or beside CLAM's positions, and neither was named");
     if (o->clam && o->settings.n_scales > 1) {

@@ -18,15 +18,51 @@
 
 /* ---- positions out of files */
 
+/* Where the coordinates of each scale are: one text with commas between. A path that has commas itself is one place. */
+typedef struct places {
+    char *text;
+    const char *at[SW_STORE_MAX_SCALES];
+    int n;
+} places;
+
+static void places_free(places *p)
+{
+    sw_free(p->text);
+}
+
+static sw_status places_of(const char *coords, places *out, sw_error *err)
+{
+    *out = (places){.text = sw_strdup(coords)};
+    if (!out->text) return sw_nomem(err);
+    bool one = sw_path_exists(coords);
+    for (char *rest = out->text; rest;) {
+        char *comma = one ? NULL : strchr(rest, ',');
+        if (out->n == SW_STORE_MAX_SCALES)
+            return sw_error_set(err, SW_E_INVALID, "%s: at most %d scales fit into a store", coords, SW_STORE_MAX_SCALES);
+        if (comma) *comma = '\0';
+        out->at[out->n++] = rest;
+        rest = comma ? comma + 1 : NULL;
+    }
+    return SW_OK;
+}
+
+sw_status sw_tile_given_count(const char *coords, int *n_scales, sw_error *err)
+{
+    SW_CLEANUP(places_free) places p = {0};
+    SW_TRY(places_of(coords, &p, err));
+    *n_scales = p.n;
+    return SW_OK;
+}
+
 static double true_mpp(const sw_coords *coords, const sw_slide *slide, int patch_px)
 {
     return coords->patch_level0_px * sw_slide_get_info(slide)->mpp_um / patch_px;
 }
 
-static sw_status check_resolution(const sw_tile_options *o, const sw_slide *slide, const sw_coords *coords, double mpp_um,
+static sw_status check_resolution(const sw_tile_options *o, const sw_slide *slide, const sw_coords *coords, double named, double mpp_um,
                                   sw_error *err)
 {
-    double named = o->settings.mpp_um[0], off = fabs(mpp_um / named - 1.0);
+    double off = fabs(mpp_um / named - 1.0);
     const char *id = sw_slide_get_info(slide)->slide_id;
     if (off > MOST_OFF) {
         return sw_error_set(err, SW_E_INVALID,
@@ -41,16 +77,40 @@ static sw_status check_resolution(const sw_tile_options *o, const sw_slide *slid
     return SW_OK;
 }
 
-sw_status sw_tile_given_grid(const sw_tile_options *o, const sw_slide *slide, sw_grid *out, sw_error *err)
+static sw_status read_place(const char *where, const sw_slide *slide, sw_coords *coords, sw_error *err)
 {
-    SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
     SW_AUTOFREE char *path = NULL;
+    SW_TRY(sw_coords_find(where, sw_slide_get_info(slide)->slide_id, &path, err));
+    SW_TRY(sw_coords_read(path, coords, err));
+    return sw_coords_fit(coords, slide, err);
+}
+
+/* The place whose patches come nearest to the resolution. */
+static sw_status nearest_place(const places *p, const sw_slide *slide, double mpp_um, int patch_px, int *place, sw_error *err)
+{
+    double least = INFINITY;
+    for (int i = 0; i < p->n; i++) {
+        SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
+        SW_TRY(read_place(p->at[i], slide, &coords, err));
+        double off = fabs(log(true_mpp(&coords, slide, patch_px) / mpp_um));
+        if (!(off < least)) continue;
+        least = off;
+        *place = i;
+    }
+    return SW_OK;
+}
+
+sw_status sw_tile_given_grid(const sw_tile_options *o, const sw_slide *slide, int scale, sw_grid *out, sw_error *err)
+{
+    SW_CLEANUP(places_free) places p = {0};
+    SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
     const sw_tile_settings *s = &o->settings;
-    SW_TRY(sw_coords_find(o->coords, sw_slide_get_info(slide)->slide_id, &path, err));
-    SW_TRY(sw_coords_read(path, &coords, err));
-    SW_TRY(sw_coords_fit(&coords, slide, err));
+    int place = scale;
+    SW_TRY(places_of(o->coords, &p, err));
+    if (p.n != s->n_scales) SW_TRY(nearest_place(&p, slide, s->mpp_um[scale], s->patch_px, &place, err));
+    SW_TRY(read_place(p.at[place], slide, &coords, err));
     double mpp_um = true_mpp(&coords, slide, s->patch_px), side = coords.patch_level0_px;
-    SW_TRY(check_resolution(o, slide, &coords, mpp_um, err));
+    SW_TRY(check_resolution(o, slide, &coords, s->mpp_um[scale], mpp_um, err));
     SW_AUTOFREE int32_t *contour = sw_calloc((size_t)coords.n_patches, sizeof *contour);
     if (!contour) return sw_nomem(err);
     *out = (sw_grid){.patch_px = s->patch_px,
@@ -74,7 +134,7 @@ sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_
     o.sink = sink;
     *grid = (sw_grid){0};
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
-    return sw_tile_given_grid(&o, slide, grid, err);
+    return sw_tile_given_grid(&o, slide, 0, grid, err);
 }
 
 /* The name of a scale that is nowhere said. */
@@ -107,28 +167,46 @@ static sw_status given_of(const char *where, const sw_slide_entry *entry, double
     return SW_OK;
 }
 
-sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides, double slide_mpp_um, double mpp_um, int patch_px,
-                                 sw_tile_settings *settings, sw_error *err)
+/* The first slide that has positions there decides. */
+static sw_status given_at(const char *where, const sw_slide_list *slides, double slide_mpp_um, double *mpp_um, int *patch_px,
+                          int *overlap_px, sw_error *err)
 {
     sw_error first = {0}, other;
-    sw_status status = SW_OK;
-    int overlap_px = 0;
-    size_t i = 0;
-    for (; i < slides->count; i++) {
-        status = given_of(coords, &slides->entry[i], slide_mpp_um, &mpp_um, &patch_px, &overlap_px, first.code ? &other : &first);
-        if (status == SW_OK) break;
+    for (size_t i = 0; i < slides->count; i++) {
+        sw_status status = given_of(where, &slides->entry[i], slide_mpp_um, mpp_um, patch_px, overlap_px, first.code ? &other : &first);
+        if (status == SW_OK) return SW_OK;
         if (status == SW_E_NOMEM) return sw_nomem(err);
     }
-    if (i == slides->count) {
-        if (!first.code) return sw_error_set(err, SW_E_INVALID, "%s: no slide was given to these coordinates", coords);
-        return sw_error_set(err, first.code, "%s", first.message);
+    if (!first.code) return sw_error_set(err, SW_E_INVALID, "%s: no slide was given to these coordinates", where);
+    return sw_error_set(err, first.code, "%s", first.message);
+}
+
+sw_status sw_tile_settings_given(const char *coords, const sw_slide_list *slides, double slide_mpp_um, const double *mpp_um, int n_mpp,
+                                 int patch_px, sw_tile_settings *settings, sw_error *err)
+{
+    SW_CLEANUP(places_free) places p = {0};
+    double found[SW_STORE_MAX_SCALES] = {0};
+    int overlap_px[SW_STORE_MAX_SCALES] = {0};
+    SW_TRY(places_of(coords, &p, err));
+    if (n_mpp > 0 && n_mpp != p.n) {
+        return sw_error_set(err, SW_E_INVALID, "%d resolutions were given, and coordinates of %d (%s); give one for each, or none", n_mpp, p.n,
+                            coords);
+    }
+    for (int i = 0; i < p.n; i++) {
+        found[i] = n_mpp > 0 ? mpp_um[i] : 0;
+        SW_TRY(given_at(p.at[i], slides, slide_mpp_um, &found[i], &patch_px, &overlap_px[i], err));
+        if (overlap_px[i] == overlap_px[0]) continue;
+        return sw_error_set(err, SW_E_INVALID,
+                            "patches of %d pixels overlap by %d pixels in %s and by %d in %s; take coordinates that overlap alike, or tile "
+                            "them into two stores",
+                            patch_px, overlap_px[0], p.at[0], overlap_px[i], p.at[i]);
     }
     settings->given_positions = true;
     settings->whole_image = false;
-    settings->n_scales = 1;
-    settings->mpp_um[0] = mpp_um;
+    settings->n_scales = p.n;
+    memcpy(settings->mpp_um, found, sizeof found);
     settings->patch_px = patch_px;
-    settings->overlap_px = overlap_px;
+    settings->overlap_px = overlap_px[0];
     return SW_OK;
 }
 

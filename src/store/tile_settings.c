@@ -34,8 +34,6 @@ sw_status sw_tile_settings_check(const sw_tile_settings *s, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "an overlap of %d pixels: give 0 to %d (less than a patch)", s->overlap_px,
                             s->patch_px - 1);
     }
-    if (s->given_positions && s->n_scales > 1)
-        return sw_error_set(err, SW_E_INVALID, "files of coordinates hold one resolution each, %d were asked for: give one", s->n_scales);
     if (s->mask.mode != SW_MASK_NONE && (s->whole_image || s->given_positions))
         return sw_error_set(err, SW_E_INVALID, "a mask does not go with %s", s->whole_image ? "whole images" : "given positions");
     if (s->quality < 1 || s->quality > 100)

@@ -92,7 +92,9 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_
     }
     if (s->given_positions) {
         *why = SW_TILE_FAILED;
-        return options ? sw_tile_given_grid(options, slide, grid, err) : no_file(slide, err);
+        if (!options) return no_file(slide, err);
+        for (int i = 0; i < s->n_scales; i++) SW_TRY(sw_tile_given_grid(options, slide, i, &grid[i], err));
+        return SW_OK;
     }
     *why = SW_TILE_FAILED;
     if (s->mask.mode != SW_MASK_NONE && !options) return no_mask(slide, err);
@@ -410,10 +412,10 @@ double sw_tile_job_tissue(const sw_tile_job *job)
     return share < 1.0 ? share : 1.0;
 }
 
-static sw_store_scale scale_of(const sw_tile_settings *s, const sw_grid *grid)
+static sw_store_scale scale_of(const sw_tile_settings *s, int scale, const sw_grid *grid)
 {
     /* Given positions go by the name of their scale; what they truly cover is in patch_level0_px. */
-    double mpp_um = s->given_positions ? s->mpp_um[0] : grid->mpp_um;
+    double mpp_um = s->given_positions ? s->mpp_um[scale] : grid->mpp_um;
     return (sw_store_scale){.mpp_um = mpp_um,
                             .magnification = 10.0 / mpp_um,
                             .patch_px = grid->patch_px,
@@ -448,7 +450,7 @@ static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start
                             .unreadable_fraction = job->tissue.unreadable_fraction,
                             .n_scales = s->n_scales};
     for (int i = 0; i < s->n_scales; i++) {
-        slide.scale[i] = scale_of(s, &job->grid[i]);
+        slide.scale[i] = scale_of(s, i, &job->grid[i]);
         memcpy(slide.scale[i].n_left_out, job->fates.n_left_out[i], sizeof slide.scale[i].n_left_out);
         xy[i] = job->grid[i].xy;
     }

@@ -92,8 +92,10 @@ sw_status sw_tile_pictures_stitch(sw_tile_job *job, sw_error *err) SW_MUST_CHECK
 
 /* --- positions that come from or go to files of other tools (tile_coords.c) */
 
-/* The grid of a slide whose positions are given; grid->mpp_um is the true resolution of its patches. */
-sw_status sw_tile_given_grid(const sw_tile_options *options, const sw_slide *slide, sw_grid *out, sw_error *err) SW_MUST_CHECK;
+/* How many scales `coords` of sw_tile_options names. */
+sw_status sw_tile_given_count(const char *coords, int *n_scales, sw_error *err) SW_MUST_CHECK;
+/* The grid of a slide whose positions are given, at one of the scales; grid->mpp_um is the true resolution of its patches. */
+sw_status sw_tile_given_grid(const sw_tile_options *options, const sw_slide *slide, int scale, sw_grid *out, sw_error *err) SW_MUST_CHECK;
 /* Whether the call writes files of other tools. */
 bool sw_tile_exports(const sw_tile_options *options);
 sw_status sw_tile_export(const sw_tile_job *job, sw_error *err) SW_MUST_CHECK;

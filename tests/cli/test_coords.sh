@@ -67,8 +67,29 @@ check "are told" grep -qE "^slidewise: slide another: $T/one/another.h5 was made
 expect_failure "another resolution" 1 \
     "slidewise: slide $first: the patches of $T/clam1/patches/$first.h5 are 1 microns per pixel on this slide, not 2; check the slide's resolution, or tile it with --mpp 1 into another store" \
     bash -c "'$SLIDEWISE' tile '$slides/$first.tif' --store '$T/x' --coords '$T/clam1' --mpp 2 --patch-px 128 --quiet >/dev/null 2>'$T/warned'; status=\$?; head -1 '$T/warned' | sed 's/warning: //' >&2; exit \$status"
-expect_failure "two scales for one file" 1 "slidewise: --coords takes one resolution, 2 were given" \
+expect_failure "two scales for one file" 1 "slidewise: 2 resolutions were given, and coordinates of 1 ($T/clam1); give one for each, or none" \
     "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/clam1" --mpp 1 --mpp 2 --quiet
+
+# Several scales: a folder of each.
+tile "$slides" --trident "$T/two" --store "$T/two_own" --preset bwh_biopsy --patch-px 64 --mpp 0.5 --mpp 1
+expect_status "two scales" 0
+fine=$T/two/20x_64px_0px_overlap coarse=$T/two/10x_64px_0px_overlap
+tile "$slides" --store "$T/two_taken" --coords "$fine,$coarse"
+expect_status "taken from two folders" 0
+export_of() { "$SLIDEWISE" store export "$1" "$2" --quiet >/dev/null && (cd "$2" && find . -name '*.jpg' -exec cksum {} + | sort -k3); }
+export_of "$T/two_own" "$T/e1" >"$T/sums1"
+export_of "$T/two_taken" "$T/e2" >"$T/sums2"
+check "give the same patches at both scales" cmp "$T/sums1" "$T/sums2"
+check "of which there are some" test "$(wc -l <"$T/sums1")" -gt 100
+check "under the same names" grep -qE '^slide +status +0.5 um +1 um ' "$T/out"
+expect_failure "a job of two resolutions alone" 1 \
+    "slidewise: $T/two holds coordinates of several resolutions (10x_64px_0px_overlap, 20x_64px_0px_overlap); give one of these folders, or several with commas between" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/two" --quiet
+tile "$slides" --trident "$T/other" --preset bwh_biopsy --patch-px 64 --mpp 1 --overlap 16
+expect_failure "that overlap differently" 1 \
+    "slidewise: patches of 64 pixels overlap by 0 pixels in $fine and by 16 in $T/other/10x_64px_16px_overlap; take coordinates that overlap alike, or tile them into two stores" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$fine,$T/other/10x_64px_16px_overlap" --quiet
+
 expect_failure "a preset has nothing to say" 1 "slidewise: --preset does not go with --coords, where the positions are made already" \
     "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/clam1" --preset tcga --quiet
 expect_failure "CLAM's files hold one scale" 1 \

@@ -32,6 +32,15 @@ run "$SLIDEWISE" heatmap "$T/a" "$T/d/slides/case006_a.tif" --coords "$T/d/job" 
 expect_status "heatmap with coordinates" 0
 check "is drawn" test -s "$T/heat/case006_a.png"
 
+# Two scales: a folder of each.
+run "$SLIDEWISE" tile "$T/d/slides" --trident "$T/d/two" --mpp 0.5 --mpp 1 --preset bwh_biopsy --patch-px 64 --quiet
+both=$T/d/two/10x_64px_0px_overlap,$T/d/two/20x_64px_0px_overlap
+train --set "run.out=$T/two" --set "data.coords=$both" --set "bag.scales=[{mpp: 1}, {mpp: 0.5}]"
+expect_status "training on two scales" 0
+run "$SLIDEWISE" predict "$T/two" "$T/d/slides/case006_a.tif" --coords "$both" -o "$T/two.csv" --quiet
+expect_status "predicting at the one that evaluation takes" 0
+check "as training evaluated it" test "$(grep '^case006_a,' "$T/two/predictions_test.csv" | cut -d, -f5,6)" = "$(grep '^case006_a,' "$T/two.csv" | cut -d, -f3,4)"
+
 # A hole in the level that is read: predicting leaves its patches out, training tells what to do.
 hole=$T/hole
 mkdir "$hole"

@@ -91,7 +91,7 @@ TEST(trident_there_and_back)
     CHECK_OK(sw_coords_write_trident(dir, id, slide, &grid, 0, &err));
     CHECK_INT(sw_coords_find(dir, id, &odd_path, &err), SW_E_INVALID);
     SW_AUTOFREE char *several = sw_asprintf("%s holds coordinates of several resolutions (10x_64px_8px_overlap, "
-                                            "12.0482x_64px_0px_overlap); give one of these folders", dir);
+                                            "12.0482x_64px_0px_overlap); give one of these folders, or several with commas between", dir);
     CHECK_STR(err.message, several);
     job = sw_path_join(dir, "12.0482x_64px_0px_overlap");
     CHECK_OK(sw_coords_find(job, id, &odd_path, &err));

@@ -102,7 +102,7 @@ TEST(given_positions_give_the_same_patches)
     ob.coords = job;
     CHECK_INT(sw_tile(&ob, &list, &taken, &err), SW_E_INVALID);
     CHECK_STR(err.message, "coordinates were given to settings that make their own positions");
-    CHECK_OK(sw_tile_settings_given(job, &list, 0, 0, 0, &ob.settings, &err));
+    CHECK_OK(sw_tile_settings_given(job, &list, 0, NULL, 0, 0, &ob.settings, &err));
     CHECK(ob.settings.given_positions && ob.settings.n_scales == 1 && ob.settings.mpp_um[0] == 1.0);
     CHECK(ob.settings.patch_px == 64 && ob.settings.overlap_px == 8);
     CHECK_OK(sw_tile(&ob, &list, &taken, &err));
