@@ -176,7 +176,7 @@ sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_
     SW_TRY(check_patch(store, slide, scale, index, err));
     if (store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "%s: its patches stay on their slides, there is no JPEG of them", sw_store_path(store));
     char what[384];
-    snprintf(what, sizeof what, "patch %lld of slide %s, scale %d,", (long long)index, sw_store_slide_id(store, slide), scale);
+    snprintf(what, sizeof what, "patch %lld of slide %s, scale %d,", (long long)index, record_of(store, slide)->slide.slide_id, scale);
     sw_key key = sw_key_patch(record_of(store, slide)->number, scale, index);
     return sw_record_get(store->kv, &key, what, jpeg, size, err);
 }
