@@ -10,6 +10,7 @@
 static const cli_option options[] = {
     {"store", 's', CLI_PATH, "DIR", "the store to fill; made when missing (required, unless --clam or --trident is given)"},
     CLI_COORDS_OPTION,
+    {"process-list", 0, CLI_PATH, "FILE", "CLAM's table with tissue settings of single slides, keep_ids and exclude_ids among them"},
     {"clam", 0, CLI_PATH, "DIR", "also write the positions as CLAM does: DIR/patches/SLIDE.h5, DIR/process_list_autogen.csv"},
     {"trident", 0, CLI_PATH, "DIR",
      "also write them as TRIDENT does: DIR/{mag}x_{px}px_{overlap}px_overlap/patches/SLIDE_patches.h5, DIR/contours_geojson"},
@@ -25,7 +26,7 @@ static const cli_option options[] = {
 /* What positions out of files leave to the command line: the scale's name, the patches' pixels and their quality. */
 static sw_status given_positions(const cli_args *args, const sw_slide_list *list, sw_tile_options *o, sw_error *err)
 {
-    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "mask"};
+    static const char *const not_with[] = {"overlap", "preset", "no-tissue", "mask", "process-list"};
     for (size_t i = 0; i < sizeof not_with / sizeof *not_with; i++) {
         if (cli_given(args, not_with[i]))
             return sw_error_set(err, SW_E_INVALID, "--%s does not go with --coords, where the positions are made already", not_with[i]);
@@ -71,6 +72,7 @@ static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *er
     SW_TRY(mask_options(args, &o.settings.mask, err));
     o.store = cli_text(args, "store", NULL);
     o.clam = cli_text(args, "clam", NULL);
+    o.process_list = cli_text(args, "process-list", NULL);
     o.trident = cli_text(args, "trident", NULL);
     o.retry_unreadable = cli_flag(args, "retry-unreadable");
     SW_TRY(cli_slide_list(args, 0, cli_operand_count(args), &list, err));

@@ -63,6 +63,9 @@ typedef struct sw_tile_options {
     const char *coords;        /* take the positions from this file, or from the file of each slide in this folder, as CLAM or
                                   TRIDENT wrote them (sw_coords_find); several of them, with commas between, are several scales;
                                   needs settings.given_positions. NULL (default): segment */
+    const char *process_list;  /* CLAM's table with the parameters of single slides (columns by name; what a row leaves open is in
+                                  settings.tissue; `process` and `status` are not looked at); a store keeps a checksum of it and
+                                  refuses another. NULL (default): all slides alike */
     const char *clam;          /* also write the positions below this folder as CLAM does: patches/ID.h5 and
                                   process_list_autogen.csv; one scale only. NULL (default): do not */
     const char *trident;       /* the same as TRIDENT does, and contours_geojson/ID.geojson. NULL (default): do not */

@@ -37,6 +37,8 @@ typedef struct sw_tissue_options {
     double line_thickness; /* of the overlay picture, level-0 pixels, default 250 */
     bool use_padding;      /* for the grid: patches may reach beyond the slide, default true */
     sw_contour_rule contour_rule; /* for the grid, default SW_CONTOUR_FOUR_PT */
+    char keep_ids[64];     /* numbers of contours, from 0 in the order of sw_tissue.contour, with commas: these only; default "": all */
+    char exclude_ids[64];  /* the same: without these; default "": none */
     double max_area_share; /* > 0: where a_t would ask for more than this share of the slide's area (small slides), a_t
                               and a_h are reduced in proportion; default 0.01. CLAM has none (presets: 0) */
     int64_t max_pixels;    /* a segmentation level larger than this is read in strips and reduced, default 100 000 000

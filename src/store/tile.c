@@ -61,9 +61,16 @@ static void tiling_free(tiling *t)
 {
     sw_store_writer_close(&t->writer);
     sw_pool_free(t->run.pool);
+    sw_process_list_free(t->run.process_list);
     sw_tile_pictures_end(&t->run);
     sw_free(t->run.trident_contours_dir);
     sw_free(t->todo);
+}
+
+const sw_tissue_options *sw_tile_tissue_options(const sw_tile_run *run, const char *slide_id)
+{
+    const sw_tissue_options *own = sw_process_list_find(run->process_list, slide_id);
+    return own ? own : &run->options->settings.tissue;
 }
 
 static const sw_store_slide *in_store(const tiling *t, const char *slide_id)
@@ -362,6 +369,8 @@ static sw_status check_options(const sw_tile_options *o, sw_error *err)
         return sw_error_set(err, SW_E_INVALID, "%s", o->coords ? "coordinates were given to settings that make their own positions"
                                                                 : "the settings take positions from files, and no files were given");
     }
+    if (o->process_list && (o->coords || o->settings.whole_image || o->settings.mask.mode == SW_MASK_REPLACE))
+        return sw_error_set(err, SW_E_INVALID, "%s: a process list is for slides that are segmented", o->process_list);
     if (o->coords) {
         int n;
         SW_TRY(sw_tile_given_count(o->coords, &n, err));
@@ -384,8 +393,11 @@ sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, s
     sw_tile_pairs pairs;
     *result = (sw_tile_result){0};
     SW_TRY(check_options(options, err));
+    if (options->process_list)
+        SW_TRY(sw_process_list_read(options->process_list, &options->settings.tissue, &t.run.process_list, err));
     if (options->store) {
         sw_tile_pairs_make(&options->settings, &pairs);
+        sw_tile_pairs_process_list(t.run.process_list, &pairs);
         SW_TRY(sw_store_writer_open(options->store, pairs.pair, pairs.count, &t.writer, err));
     }
     SW_TRY(sw_pool_new(options->threads, &t.run.pool, err));
@@ -397,6 +409,6 @@ sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, s
     result->seconds = (double)(sw_now_ns() - start) * 1e-9;
     /* The first error is the one to tell; a table that cannot be written either adds nothing to it. */
     sw_status table = write_csv(&t, status == SW_OK ? err : NULL);
-    if (table == SW_OK) table = sw_tile_export_list(options, result, status == SW_OK ? err : NULL);
+    if (table == SW_OK) table = sw_tile_export_list(&t.run, result, status == SW_OK ? err : NULL);
     return status == SW_OK ? table : status;
 }

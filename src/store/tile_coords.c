@@ -267,8 +267,8 @@ static void put_list_row(sw_buf *csv, const sw_tile_row *row, const sw_tissue_op
     put_number(csv, t->mthresh);
     put_number(csv, t->close);
     put_truth(csv, t->otsu);
-    sw_csv_put(csv, "none", false);
-    sw_csv_put(csv, "none", false);
+    sw_csv_put(csv, t->keep_ids[0] ? t->keep_ids : "none", false);
+    sw_csv_put(csv, t->exclude_ids[0] ? t->exclude_ids : "none", false);
     put_number(csv, t->a_t);
     put_number(csv, t->a_h);
     put_number(csv, t->max_n_holes);
@@ -303,15 +303,16 @@ static sw_status keep_rows(sw_buf *csv, const char *path, const sw_tile_result *
     return SW_OK;
 }
 
-sw_status sw_tile_export_list(const sw_tile_options *o, const sw_tile_result *result, sw_error *err)
+sw_status sw_tile_export_list(const sw_tile_run *run, const sw_tile_result *result, sw_error *err)
 {
+    const sw_tile_options *o = run->options;
     SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
     if (!o->clam) return SW_OK;
     SW_AUTOFREE char *path = sw_path_join(o->clam, "process_list_autogen.csv");
     if (!path) return sw_nomem(err);
     SW_TRY(sw_mkdir_p(o->clam, err));
     for (int c = 0; c < LIST_COLUMNS; c++) sw_csv_put(&csv, list_columns[c], c == LIST_COLUMNS - 1);
-    for (size_t i = 0; i < result->count; i++) put_list_row(&csv, &result->row[i], &o->settings.tissue);
+    for (size_t i = 0; i < result->count; i++) put_list_row(&csv, &result->row[i], sw_tile_tissue_options(run, result->row[i].slide_id));
     SW_TRY(keep_rows(&csv, path, result, err));
     SW_TRY(sw_buf_status(&csv, err));
     return sw_file_write(path, csv.data, csv.size, err);

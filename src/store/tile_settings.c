@@ -127,6 +127,13 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     snprintf(next_pair(out, "contour_rule"), sizeof out->text[0], "%s", sw_contour_rule_name(s->tissue.contour_rule));
     put_real(out, "max_area_share", s->tissue.max_area_share);
     put_int(out, "max_pixels", s->tissue.max_pixels);
+    if (s->tissue.keep_ids[0]) put_text(out, "keep_ids", s->tissue.keep_ids);
+    if (s->tissue.exclude_ids[0]) put_text(out, "exclude_ids", s->tissue.exclude_ids);
+}
+
+void sw_tile_pairs_process_list(const sw_process_list *list, sw_tile_pairs *out)
+{
+    if (list) snprintf(next_pair(out, "process_list"), sizeof out->text[0], "%016llx", (unsigned long long)sw_process_list_hash(list));
 }
 
 /* ---- from text */
@@ -180,6 +187,12 @@ static void get_scales(reader *r, sw_tile_settings *out)
     }
 }
 
+static void get_text(reader *r, const char *name, char *out, size_t size)
+{
+    const char *text = get(r, name);
+    snprintf(out, size, "%s", text ? text : "");
+}
+
 static void get_tissue(reader *r, sw_tissue_options *out, sw_error *err, sw_status *status)
 {
     out->seg_level = (int)get_int(r, "seg_level");
@@ -193,14 +206,10 @@ static void get_tissue(reader *r, sw_tissue_options *out, sw_error *err, sw_stat
     out->use_padding = get_bool(r, "use_padding");
     out->max_area_share = get_real(r, "max_area_share");
     out->max_pixels = get_int(r, "max_pixels");
+    if (sw_store_setting(r->store, "keep_ids")) get_text(r, "keep_ids", out->keep_ids, sizeof out->keep_ids);
+    if (sw_store_setting(r->store, "exclude_ids")) get_text(r, "exclude_ids", out->exclude_ids, sizeof out->exclude_ids);
     const char *rule = get(r, "contour_rule");
     *status = rule ? sw_contour_rule_parse(rule, &out->contour_rule, err) : SW_OK;
-}
-
-static void get_text(reader *r, const char *name, char *out, size_t size)
-{
-    const char *text = get(r, name);
-    snprintf(out, size, "%s", text ? text : "");
 }
 
 /* Stores without a mask name none. */

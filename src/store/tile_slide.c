@@ -278,7 +278,9 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
     sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o->sink, &job->slide, err);
     job->status = sw_tile_status_of(status);
     if (status != SW_OK) return status;
-    SW_TRY(positions_or_none(job->slide, &o->settings, o, &job->tissue, job->grid, &job->status, err));
+    sw_tile_settings settings = o->settings;
+    settings.tissue = *sw_tile_tissue_options(job->run, job->entry->slide_id);
+    SW_TRY(positions_or_none(job->slide, &settings, o, &job->tissue, job->grid, &job->status, err));
     job->status = SW_TILE_FAILED;
     if (!job->positions_only) warn_when_finer(job);
     warn_of_unseen(job);

@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "slidewise/tile.h"
 #include "store/tile_fate.h"
+#include "tissue/process_list.h"
 
 #define SW_TILE_SETTINGS_MAX 32
 
@@ -18,12 +19,15 @@ typedef struct sw_tile_pairs {
     char text[SW_TILE_SETTINGS_MAX][256];
 } sw_tile_pairs;
 void sw_tile_pairs_make(const sw_tile_settings *settings, sw_tile_pairs *out);
+/* Adds the checksum of the list, if there is one. */
+void sw_tile_pairs_process_list(const sw_process_list *list, sw_tile_pairs *out);
 sw_status sw_tile_settings_check(const sw_tile_settings *settings, sw_error *err) SW_MUST_CHECK;
 
 /* What all slides of a call share. */
 typedef struct sw_tile_run {
     const sw_tile_options *options;
     sw_pool *pool;
+    sw_process_list *process_list;   /* NULL: all slides alike */
     char *masks_dir, *overlays_dir, *contours_dir, *stitches_dir; /* NULL: not wanted */
     char *trident_contours_dir;                    /* NULL: not wanted */
     atomic_llong read_ns, encode_ns;               /* over all threads */
@@ -102,7 +106,9 @@ sw_status sw_tile_export(const sw_tile_job *job, sw_error *err) SW_MUST_CHECK;
 /* STORE/unreadable.csv: the patches of all its slides that could not be read; no file where there is none. */
 sw_status sw_tile_write_unreadable(const char *store, const sw_store_writer *writer, sw_error *err) SW_MUST_CHECK;
 /* CLAM's process_list_autogen.csv: the rows of the result, then what the file holds of other slides. */
-sw_status sw_tile_export_list(const sw_tile_options *options, const sw_tile_result *result, sw_error *err) SW_MUST_CHECK;
+sw_status sw_tile_export_list(const sw_tile_run *run, const sw_tile_result *result, sw_error *err) SW_MUST_CHECK;
+/* The tissue's parameters of a slide of the call. */
+const sw_tissue_options *sw_tile_tissue_options(const sw_tile_run *run, const char *slide_id);
 
 /* The kind of failure of a read. */
 sw_tile_status sw_tile_status_of(sw_status status);

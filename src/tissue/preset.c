@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Presets by name and CLAM's preset tables. */
+#include <stdio.h>
 #include <strings.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "slidewise/tissue.h"
+#include "tissue/process_list.h"
 
 static const char *const rule_names[] = {"four_pt", "four_pt_hard", "center", "basic"};
 
@@ -69,18 +71,19 @@ static const struct preset {
 
 typedef struct cells {
     const sw_csv *csv;
-    const char *path;
+    size_t row;
 } cells;
 
 static const char *cell(const cells *c, const char *column)
 {
     int i = sw_csv_find(c->csv, column);
-    return i < 0 ? "" : sw_csv_cell(c->csv, 0, (size_t)i);
+    return i < 0 ? "" : sw_csv_cell(c->csv, c->row, (size_t)i);
 }
 
 static sw_status bad_cell(const cells *c, const char *column, const char *wanted, sw_error *err)
 {
-    return sw_error_set(err, SW_E_INVALID, "%s: column %s is \"%s\"; give %s", c->path, column, cell(c, column), wanted);
+    return sw_error_set(err, SW_E_INVALID, "%s, line %lld: column %s is \"%s\"; give %s", sw_csv_path(c->csv),
+                        (long long)sw_csv_line(c->csv, c->row), column, cell(c, column), wanted);
 }
 
 static sw_status real_cell(const cells *c, const char *column, double *out, sw_error *err)
@@ -114,6 +117,17 @@ static sw_status bool_cell(const cells *c, const char *column, bool *out, sw_err
     return SW_OK;
 }
 
+/* "none" and an empty cell are none, as CLAM reads them. */
+static sw_status ids_cell(const cells *c, const char *column, char *out, size_t size, sw_error *err)
+{
+    const char *text = cell(c, column);
+    if (text[0] == '\0') return SW_OK;
+    if (strcmp(text, "none") == 0) text = "";
+    if (strspn(text, "0123456789, ") != strlen(text) || strlen(text) >= size) return bad_cell(c, column, "numbers of contours, with commas, or none", err);
+    snprintf(out, size, "%s", text);
+    return SW_OK;
+}
+
 static sw_status read_cells(const cells *c, sw_tissue_options *out, sw_error *err)
 {
     SW_TRY(int_cell(c, "seg_level", &out->seg_level, err));
@@ -126,9 +140,22 @@ static sw_status read_cells(const cells *c, sw_tissue_options *out, sw_error *er
     SW_TRY(int_cell(c, "max_n_holes", &out->max_n_holes, err));
     SW_TRY(real_cell(c, "line_thickness", &out->line_thickness, err));
     SW_TRY(bool_cell(c, "use_padding", &out->use_padding, err));
+    SW_TRY(ids_cell(c, "keep_ids", out->keep_ids, sizeof out->keep_ids, err));
+    SW_TRY(ids_cell(c, "exclude_ids", out->exclude_ids, sizeof out->exclude_ids, err));
+    if (cell(c, "a_t")[0] != '\0') out->max_area_share = 0; /* as it stands there */
+    else if (cell(c, "a")[0] != '\0') return bad_cell(c, "a", "a_t and a_h, in units of (512 level-0 pixels)^2", err);
     const char *rule = cell(c, "contour_fn");
     if (rule[0] == '\0') return SW_OK;
-    return sw_contour_rule_parse(rule, &out->contour_rule, err) == SW_OK ? SW_OK : sw_error_prefix(err, "%s", c->path);
+    return sw_contour_rule_parse(rule, &out->contour_rule, err) == SW_OK ? SW_OK : sw_error_prefix(err, "%s", sw_csv_path(c->csv));
+}
+
+sw_status sw_tissue_options_row(const sw_csv *csv, size_t row, sw_tissue_options *out, sw_error *err)
+{
+    const cells c = {csv, row};
+    sw_tissue_options options = *out;
+    SW_TRY(read_cells(&c, &options, err));
+    *out = options;
+    return SW_OK;
 }
 
 static sw_status read_table(const char *path, sw_tissue_options *out, sw_error *err)
@@ -140,8 +167,13 @@ static sw_status read_table(const char *path, sw_tissue_options *out, sw_error *
         return sw_error_set(err, SW_E_NOT_FOUND, "%s: not a preset table: no column sthresh and none a_t", path);
     }
     if (sw_csv_rows(csv) < 1) return sw_error_set(err, SW_E_INVALID, "%s: no row in this table", path);
-    const cells c = {csv, path};
-    SW_TRY(read_cells(&c, &options, err));
+    SW_TRY(sw_tissue_options_row(csv, 0, &options, err));
+    if (options.keep_ids[0] || options.exclude_ids[0]) {
+        return sw_error_set(err, SW_E_INVALID,
+                            "%s: keep_ids and exclude_ids choose contours of one slide; give them in a process list (--process-list), a row "
+                            "per slide",
+                            path);
+    }
     *out = options;
     return SW_OK;
 }

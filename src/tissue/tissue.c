@@ -189,6 +189,25 @@ static void reverse(sw_contour *contour, int64_t n)
     }
 }
 
+static bool is_large(const selection *s, size_t outer)
+{
+    if (s->borders->border[outer].parent >= 0) return false;
+    double net = net_area(s, outer);
+    return net != 0 && net > s->least_tissue;
+}
+
+/* Whether a number stands in "0,3, 7". */
+static bool is_listed(const char *ids, int64_t id)
+{
+    while (*ids) {
+        char *end;
+        long long value = strtoll(ids, &end, 10);
+        if (end != ids && value == id) return true;
+        ids = end == ids ? ids + 1 : end;
+    }
+    return false;
+}
+
 static sw_status select_contours(const sw_borders *b, const sw_tissue_options *o, sw_tissue *tissue, sw_error *err)
 {
     SW_CLEANUP(selection_free) selection s = {.borders = b, .max_n_holes = o->max_n_holes};
@@ -202,10 +221,13 @@ static sw_status select_contours(const sw_borders *b, const sw_tissue_options *o
     tissue->contour = sw_calloc(b->count + 1, sizeof *tissue->contour);
     if (!tissue->contour) return sw_nomem(err);
     SW_TRY(sort_holes(&s, err));
+    int64_t n_large = 0, number = 0;
+    for (size_t i = 0; i < b->count; i++) n_large += is_large(&s, i);
     for (size_t i = 0; i < b->count; i++) {
-        if (b->border[i].parent >= 0) continue;
-        double net = net_area(&s, i);
-        if (net != 0 && net > s.least_tissue) SW_TRY(add_contour(&s, i, tissue, &area, err));
+        if (!is_large(&s, i)) continue;
+        int64_t id = n_large - 1 - number++; /* they are listed from the bottom up */
+        bool kept = (!o->keep_ids[0] || is_listed(o->keep_ids, id)) && !is_listed(o->exclude_ids, id);
+        if (kept) SW_TRY(add_contour(&s, i, tissue, &area, err));
     }
     reverse(tissue->contour, tissue->n_contours);
     tissue->fraction = area / pixels;

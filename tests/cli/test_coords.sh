@@ -70,6 +70,26 @@ expect_failure "another resolution" 1 \
 expect_failure "two scales for one file" 1 "slidewise: 2 resolutions were given, and coordinates of 1 ($T/clam1); give one for each, or none" \
     "$SLIDEWISE" tile "$slides" --store "$T/x" --coords "$T/clam1" --mpp 1 --mpp 2 --quiet
 
+# CLAM's process list: parameters of single slides. What the list says of all is what --preset says.
+second=$(basename "$(ls "$slides"/* | sed -n 2p)" .tif)
+mkdir "$T/p" "$T/q" # the files name the folder that they were written to
+cd "$T/p" && tile "$slides" --clam out "${cut[@]}"
+cd "$T/q" && tile "$slides" --clam out --mpp 1 --patch-px 128 --process-list "$T/clam1/process_list_autogen.csv"
+expect_status "a process list of all slides" 0
+cd "$T" || exit
+check "gives what its preset gives" diff -r "$T/p/out" "$T/q/out"
+sed "s/^\($first.tif,.*\),none,none,/\1,none,0,/; s/^\($second.tif,.*\),four_pt\$/\1,four_pt_hard/" "$T/q/out/process_list_autogen.csv" >"$T/edited.csv"
+tile "$slides" --store "$T/edited" --mpp 1 --patch-px 128 --preset bwh_biopsy --process-list "$T/edited.csv"
+check "a slide without its contour" grep -qE "^$first +no tissue " "$T/out"
+n=$(grep -oP "^$second +done +\K[0-9]+" "$T/out")
+tile "$slides/$second.tif" --clam "$T/whole" "${cut[@]}"
+check "a slide with a contour function of its own has fewer patches" test "$n" -lt "$(grep -oP "^$second +done +\K[0-9]+" "$T/out")"
+tile "$slides" --store "$T/edited" --mpp 1 --patch-px 128 --preset bwh_biopsy
+expect_status "the store wants the list" 1
+check "and says so" grep -qE "^slidewise: store $T/edited: it was made with process_list = [0-9a-f]{16}, and \(not set\) is asked now; use the same settings, or another store$" "$T/err"
+expect_failure "a list and no segmentation" 1 "slidewise: $T/edited.csv: a process list is for slides that are segmented" \
+    "$SLIDEWISE" tile "$slides" --store "$T/x" --no-tissue --process-list "$T/edited.csv" --quiet
+
 # Several scales: a folder of each.
 tile "$slides" --trident "$T/two" --store "$T/two_own" --preset bwh_biopsy --patch-px 64 --mpp 0.5 --mpp 1
 expect_status "two scales" 0

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "slidewise/tissue.h"
+#include "tissue/process_list.h"
 #include "test.h"
 #include "tissue/border.h"
 #include "tissue/mask.h"
@@ -314,8 +315,105 @@ TEST(presets_by_name_and_from_clam_tables)
     text = "sthresh,use_otsu\n8,perhaps\n";
     CHECK_OK(sw_file_write(path, text, strlen(text), &err));
     CHECK_INT(sw_tissue_options_preset(path, &o, &err), SW_E_INVALID);
-    snprintf(expected_message, sizeof expected_message, "%s: column use_otsu is \"perhaps\"; give TRUE or FALSE", path);
+    snprintf(expected_message, sizeof expected_message, "%s, line 2: column use_otsu is \"perhaps\"; give TRUE or FALSE", path);
     CHECK_STR(err.message, expected_message);
+    text = "sthresh,keep_ids\n8,\"0,2\"\n";
+    CHECK_OK(sw_file_write(path, text, strlen(text), &err));
+    CHECK_INT(sw_tissue_options_preset(path, &o, &err), SW_E_INVALID);
+    snprintf(expected_message, sizeof expected_message,
+             "%s: keep_ids and exclude_ids choose contours of one slide; give them in a process list (--process-list), a row per slide", path);
+    CHECK_STR(err.message, expected_message);
+}
+
+static int64_t ones(const sw_tissue *t)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < t->mask_width * t->mask_height; i++) n += t->mask[i] != 0;
+    return n;
+}
+
+/* "odd" above has four contours: those of the numbers stay, in their order, and the mask and the share are theirs. */
+TEST(contours_by_number)
+{
+    static const struct {
+        const char *keep, *exclude;
+        int n, contour[4];
+    } c[] = {{"", "", 4, {0, 1, 2, 3}}, {"2", "", 1, {2}},     {"3, 1", "", 2, {1, 3}}, {"", "0", 3, {1, 2, 3}},
+             {"0,1,2", "1", 2, {0, 2}}, {"", "12", 4, {0, 1, 2, 3}}, {"1", "1", 0, {0}},    {"7", "", 0, {0}}};
+    sw_error err = {0};
+    SW_CLEANUP(sw_image_free) sw_image image = {0};
+    double share[4];
+    int64_t pixels[4];
+    CHECK_OK(tissue_picture(&image, &err));
+    sw_tissue_options o = sw_tissue_options_default();
+    o.sthresh = 20;
+    o.mthresh = o.close = 5;
+    o.a_t = o.a_h = 0;
+    for (int i = 0; i < 4; i++) {
+        SW_CLEANUP(sw_tissue_free) sw_tissue one = {0};
+        snprintf(o.keep_ids, sizeof o.keep_ids, "%d", i);
+        CHECK_OK(sw_tissue_segment_image(&image, "made-up", 8, 8.25, &o, &one, &err));
+        share[i] = one.fraction;
+        pixels[i] = ones(&one);
+    }
+    for (size_t k = 0; k < sizeof c / sizeof *c; k++) {
+        SW_CLEANUP(sw_tissue_free) sw_tissue t = {0};
+        double sum = 0;
+        int64_t mask = 0;
+        snprintf(o.keep_ids, sizeof o.keep_ids, "%s", c[k].keep);
+        snprintf(o.exclude_ids, sizeof o.exclude_ids, "%s", c[k].exclude);
+        CHECK_OK(sw_tissue_segment_image(&image, "made-up", 8, 8.25, &o, &t, &err));
+        CHECK_INT(t.n_contours, c[k].n);
+        for (int i = 0; i < c[k].n; i++) {
+            CHECK_NEAR(t.contour[i].outer.area_px, expected[2].contour[c[k].contour[i]].area, 0, 0);
+            sum += share[c[k].contour[i]];
+            mask += pixels[c[k].contour[i]];
+        }
+        CHECK_NEAR(t.fraction, sum, 1e-12, 1e-15);
+        CHECK_INT(ones(&t), mask);
+    }
+}
+
+TEST(a_process_list_speaks_of_single_slides)
+{
+    sw_error err = {0};
+    sw_process_list *list = NULL;
+    sw_tissue_options base = sw_tissue_options_default();
+    char path[600], want[900];
+    snprintf(path, sizeof path, "%s/process_list.csv", sw_test_dir());
+    base.mthresh = 9;
+    const char *text = "slide_id,process,sthresh,a_t,keep_ids,exclude_ids,contour_fn\n"
+                       "a.svs,1,12,5,none,none,center\n"
+                       "b.c.tif,0,,,\"0,3\",1,\n";
+    CHECK_OK(sw_file_write(path, text, strlen(text), &err));
+    CHECK_OK(sw_process_list_read(path, &base, &list, &err));
+    const sw_tissue_options *a = sw_process_list_find(list, "a"), *b = sw_process_list_find(list, "b.c");
+    CHECK(a && b && !sw_process_list_find(list, "c") && !sw_process_list_find(NULL, "a"));
+    CHECK(a->sthresh == 12 && a->a_t == 5 && a->mthresh == 9 && a->contour_rule == SW_CONTOUR_CENTER && a->max_area_share == 0);
+    CHECK(b->sthresh == 8 && b->a_t == base.a_t && b->mthresh == 9 && b->max_area_share == base.max_area_share);
+    CHECK_STR(a->keep_ids, "");
+    CHECK_STR(b->keep_ids, "0,3");
+    CHECK_STR(b->exclude_ids, "1");
+    uint64_t hash = sw_process_list_hash(list);
+    sw_process_list_free(list);
+    static const struct {
+        const char *text, *message;
+        sw_status status;
+    } bad[] = {{"slide,sthresh\na,8\n", "%s: not a process list of CLAM: no column slide_id", SW_E_NOT_FOUND},
+               {"slide_id,sthresh\na.svs,8\na.tif,9\n", "%s, line 3: slide a stands here a second time; keep one row of it", SW_E_INVALID},
+               {"slide_id,keep_ids\na,0\nb,all\n", "%s, line 3: column keep_ids is \"all\"; give numbers of contours, with commas, or none", SW_E_INVALID},
+               {"slide_id,a\na,100\n", "%s, line 2: column a is \"100\"; give a_t and a_h, in units of (512 level-0 pixels)^2", SW_E_INVALID}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_OK(sw_file_write(path, bad[i].text, strlen(bad[i].text), &err));
+        CHECK_INT(sw_process_list_read(path, &base, &list, &err), bad[i].status);
+        const char *rest = bad[i].message + 2;
+        snprintf(want, sizeof want, "%s%s", path, rest);
+        CHECK_STR(err.message, want);
+    }
+    CHECK_OK(sw_file_write(path, text, strlen(text) - 1, &err));
+    CHECK_OK(sw_process_list_read(path, &base, &list, &err));
+    CHECK(sw_process_list_hash(list) != hash);
+    sw_process_list_free(list);
 }
 
 TEST(contour_rules_by_name)
