@@ -39,7 +39,24 @@ typedef struct parser {
     sw_csv *csv;
     char *at, *end; /* *end is the terminator */
     int64_t line;
+    char separator;
+    char stops[4]; /* what ends a cell without quotes: the separator and line ends */
 } parser;
+
+/* Of the first line: a comma where there is one outside quotes, else a tab, else a semicolon. */
+static char separator_of(const char *at, const char *end)
+{
+    bool quoted = false, tab = false, semicolon = false;
+    while (at < end && (*at == '\r' || *at == '\n')) at++;
+    for (; at < end && (quoted || (*at != '\r' && *at != '\n')); at++) {
+        if (*at == '"') quoted = !quoted;
+        if (quoted) continue;
+        if (*at == ',') return ',';
+        tab = tab || *at == '\t';
+        semicolon = semicolon || *at == ';';
+    }
+    return tab ? '\t' : semicolon ? ';' : ',';
+}
 
 /* Steps over CRLF, LF or a lone CR. */
 static void skip_line_end(parser *p)
@@ -70,7 +87,7 @@ static sw_status quoted_cell(parser *p, char **terminate, sw_error *err)
     }
     *terminate = out;
     p->at++;
-    if (p->at < p->end && !strchr(",\r\n", *p->at)) {
+    if (p->at < p->end && !strchr(p->stops, *p->at)) {
         return sw_error_set(err, SW_E_FORMAT, "%s, line %lld: text follows the closing quote of a cell", p->csv->path,
                             (long long)p->line);
     }
@@ -94,12 +111,12 @@ static sw_status parse_row(parser *p, size_t *width, sw_error *err)
             start++;
             SW_TRY(quoted_cell(p, &terminate, err));
         } else {
-            p->at += strcspn(p->at, ",\r\n");
+            p->at += strcspn(p->at, p->stops);
             terminate = p->at;
         }
         SW_TRY(add_cell(p->csv, start, err));
         ++*width;
-        bool more = p->at < p->end && *p->at == ',';
+        bool more = p->at < p->end && *p->at == p->separator;
         if (more) p->at++;
         else skip_line_end(p);
         *terminate = '\0';
@@ -156,6 +173,8 @@ sw_status sw_csv_parse(const char *text, size_t size, const char *name_for_error
     }
     parser p = {.csv = csv, .at = csv->text, .end = csv->text + size, .line = 1};
     if (size >= 3 && memcmp(p.at, "\xEF\xBB\xBF", 3) == 0) p.at += 3;
+    p.separator = separator_of(p.at, p.end);
+    memcpy(p.stops, (char[]){p.separator, '\r', '\n', '\0'}, sizeof(p.stops));
     SW_TRY(parse_rows(&p, err));
     if (has_header && csv->lines == 0) {
         return sw_error_set(err, SW_E_FORMAT, "%s is empty: its first line must name the columns", csv->path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CSV tables (RFC 4180: quotes, CRLF, UTF-8 byte-order mark) held whole in memory. */
+/* CSV tables (RFC 4180: quotes, CRLF, UTF-8 byte-order mark) held whole in memory. A table whose first line has no comma
+ * outside quotes is separated by tabs or, without any, by semicolons. */
 #ifndef SW_BASE_CSV_H
 #define SW_BASE_CSV_H
 

@@ -18,7 +18,8 @@ typedef enum sw_rng_purpose {
     SW_RNG_BOOTSTRAP,
     SW_RNG_SYNTH,
     SW_RNG_TEST,
-    SW_RNG_PAD
+    SW_RNG_PAD,
+    SW_RNG_OVERSAMPLE = 20 /* which bags of a rare class come once more */
 } sw_rng_purpose;
 
 typedef struct sw_rng {

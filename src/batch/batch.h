@@ -97,6 +97,7 @@ typedef struct sw_batch {
     int px;
     int32_t *label;    /* [n_bags] class index */
     int64_t *bag;      /* [n_bags] index into dataset->bag */
+    int64_t *identity; /* [n_bags] what its random numbers are counted by: bag, and another number where it comes once more */
     sw_pick *pick;     /* [n_bags * bag_patches] what was drawn */
     sw_crop *crop;     /* [n_bags * bag_patches] how it is cut and mirrored */
     int64_t *slide;    /* [n_bags * bag_patches] the pick's slide in the store, */
@@ -115,6 +116,7 @@ const char *sw_batch_timing_limit(const sw_batch_timing *timing);
 typedef struct sw_loader_options {
     sw_augment augment;
     sw_channel_order channel_order;
+    double oversample; /* of each class at least so many bags as this times those of the largest; 0: as they are */
     bool pad;
     int64_t batch_bags;
     bool drop_last;
@@ -143,7 +145,7 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
                         const sw_loader_options *options, sw_pool *pool, sw_loader **out, sw_error *err) SW_MUST_CHECK;
 void sw_loader_free(sw_loader *loader);
 int64_t sw_loader_steps(const sw_loader *loader); /* per epoch */
-int64_t sw_loader_bags(const sw_loader *loader);
+int64_t sw_loader_bags(const sw_loader *loader); /* per epoch, with those that come again */
 /* Bytes of pixels that are in memory at most: ahead + 1 chunks and those that are kept. */
 int64_t sw_loader_bytes(const sw_loader *loader);
 /* Begins epoch `epoch` (0-based) at step `first_step` (resuming); what was prefetched before is dropped. */
@@ -157,7 +159,8 @@ typedef struct sw_batch_given {
 } sw_batch_given;
 /* What `given` points to is borrowed until the next call, sw_loader_begin or sw_loader_free. */
 sw_status sw_loader_give(sw_loader *loader, int64_t step, const sw_batch_given *given, sw_error *err) SW_MUST_CHECK;
-/* The bags of a step of the epoch begun: their number, and their indices into dataset->bag, borrowed. */
+/* The bags of a step of the epoch begun: their number, and their identities (sw_batch; modulo the dataset's bags the index into
+ * dataset->bag), borrowed. */
 int64_t sw_loader_step_bags(const sw_loader *loader, int64_t step, const int64_t **bag);
 /* How every patch of one of these bags is cut in this step: crop [n], source_px [n] the patches' sides. */
 sw_status sw_loader_crops(const sw_loader *loader, int64_t step, int64_t bag_of_step, int64_t n, const int *source_px,

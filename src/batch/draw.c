@@ -11,6 +11,7 @@ void sw_batch_free(sw_batch *batch)
     if (!batch || __atomic_sub_fetch(&batch->owners, 1, __ATOMIC_ACQ_REL) > 0) return;
     sw_free(batch->label);
     sw_free(batch->bag);
+    sw_free(batch->identity);
     sw_free(batch->pick);
     sw_free(batch->crop);
     sw_free(batch->slide);
@@ -68,13 +69,14 @@ static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_
                     .px = d->options->augment.crop_px, .owners = 1};
     b->label = sw_calloc((size_t)n_bags, sizeof(*b->label));
     b->bag = sw_calloc((size_t)n_bags, sizeof(*b->bag));
+    b->identity = sw_calloc((size_t)n_bags, sizeof(*b->identity));
     b->pick = sw_calloc(n, sizeof(*b->pick));
     b->crop = sw_calloc(n, sizeof(*b->crop));
     b->slide = sw_calloc(n, sizeof(*b->slide));
     b->patch = sw_calloc(n, sizeof(*b->patch));
     b->scale_index = sw_calloc(n, sizeof(*b->scale_index));
     b->source_px = sw_calloc(n, sizeof(*b->source_px));
-    if (!b->label || !b->bag || !b->pick || !b->crop || !b->slide || !b->patch || !b->scale_index || !b->source_px) return sw_nomem(err);
+    if (!b->label || !b->bag || !b->identity || !b->pick || !b->crop || !b->slide || !b->patch || !b->scale_index || !b->source_px) return sw_nomem(err);
     *out = SW_STEAL(b);
     return SW_OK;
 }
@@ -117,7 +119,7 @@ static sw_status sample(const sw_draw *d, sw_batch *b, int64_t i, int64_t *n, sw
         pool.xy[s] = xy[s];
     }
     if (status == SW_OK)
-        status = sw_sample_bag(plan, &pool, d->options->pad, d->options->seed, d->epoch, (uint32_t)b->bag[i],
+        status = sw_sample_bag(plan, &pool, d->options->pad, d->options->seed, d->epoch, (uint32_t)b->identity[i],
                                b->pick + i * plan->total, n, err);
     for (int s = 0; s < d->scales->n; s++) sw_free(xy[s]);
     return status;
@@ -163,7 +165,8 @@ sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error
     SW_TRY(batch_new(d, n_bags, &b, err));
     b->step = step;
     for (int64_t i = 0; i < n_bags; i++) {
-        b->bag[i] = d->order[first + i];
+        b->identity[i] = d->order[first + i];
+        b->bag[i] = b->identity[i] % d->dataset->n_bags;
         b->label[i] = d->dataset->bag[b->bag[i]].label;
         SW_TRY(draw_bag(d, b, i, err));
     }
@@ -174,7 +177,7 @@ sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error
         return SW_OK;
     }
     sw_augment_step draw = {.augment = &d->options->augment, .seed = d->options->seed, .epoch = d->epoch,
-                            .step = (uint32_t)step, .n_bags = n_bags, .bag_patches = b->bag_patches, .bag = b->bag,
+                            .step = (uint32_t)step, .n_bags = n_bags, .bag_patches = b->bag_patches, .bag = b->identity,
                             .source_px = b->source_px};
     SW_TRY(sw_augment_draw(&draw, b->crop, err));
     *out = SW_STEAL(b);

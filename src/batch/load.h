@@ -81,8 +81,8 @@ typedef struct sw_draw {
     const sw_dataset *dataset;
     const sw_bag_scales *scales;
     const sw_loader_options *options;
-    const int64_t *order; /* [n_bags] index into the dataset, in this epoch's order */
-    int64_t n_bags;
+    const int64_t *order; /* [n_bags] index into the dataset + copy * its bags, in this epoch's order */
+    int64_t n_bags;       /* per epoch */
     uint32_t epoch;
     const sw_batch_given *given; /* patches and crops of the one step that is drawn; NULL: they are drawn here */
 } sw_draw;

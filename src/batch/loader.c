@@ -22,8 +22,11 @@ struct sw_loader {
     sw_loader_options options;
     sw_pixel_rule rule;
     sw_pool *pool;
-    int64_t *bag;   /* [n_bags] index into the dataset, in its order */
-    int64_t *order; /* [n_bags] the same in this epoch's order */
+    int64_t split_bags;
+    int64_t *bag;    /* [split_bags] index into the dataset, in its order */
+    int *label;      /* [split_bags] their classes */
+    int64_t *wanted; /* [n_classes] bags of each class in an epoch */
+    int64_t *order;  /* [n_bags] this epoch's: index into the dataset + copy * its bags */
     int64_t steps, first_step;
     int64_t most_chunks; /* of a step */
     int64_t keep;        /* the first `keep` chunks of a step wait for its second pass */
@@ -51,7 +54,7 @@ struct sw_loader {
 sw_loader_options sw_loader_options_of(const sw_config *config)
 {
     return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order,
-                               .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
+                               .oversample = config->train.oversample, .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
                                .drop_last = config->train.drop_last, .seed = (uint64_t)config->run.seed,
                                .chunk_patches = config->train.chunk_patches, .ahead = 1, .once = config->encoder.frozen};
 }
@@ -204,6 +207,37 @@ static void measure(sw_loader *l)
     l->plans = o->ahead + 2; /* so many steps may have an item in work */
 }
 
+/* Which bags there are, and how many an epoch has. */
+static sw_status choose_bags(sw_loader *l, sw_split split, sw_error *err)
+{
+    const sw_dataset *ds = l->draw.dataset;
+    int64_t n = l->split_bags = ds->bags[split];
+    SW_TRY(sw_dataset_select(ds, split, &l->bag, err));
+    l->label = sw_calloc((size_t)n, sizeof(*l->label));
+    l->wanted = sw_calloc((size_t)ds->n_classes, sizeof(*l->wanted));
+    if (!l->label || !l->wanted) return sw_nomem(err);
+    for (int64_t i = 0; i < n; i++) l->label[i] = ds->bag[l->bag[i]].label;
+    int64_t most = sw_oversample_counts(ds->n_classes, sw_dataset_class_counts(ds, split), l->options.oversample, l->wanted);
+    l->draw.n_bags = l->options.oversample > 0 ? most : n;
+    l->order = sw_calloc((size_t)l->draw.n_bags, sizeof(*l->order));
+    l->draw.order = l->order;
+    return l->order ? SW_OK : sw_nomem(err);
+}
+
+/* The bags of an epoch, in the dataset's order. */
+static sw_status order_bags(sw_loader *l, uint32_t epoch, sw_error *err)
+{
+    const sw_dataset *ds = l->draw.dataset;
+    if (l->options.oversample <= 0) {
+        memcpy(l->order, l->bag, (size_t)l->draw.n_bags * sizeof(*l->order));
+        return SW_OK;
+    }
+    int64_t n = l->split_bags, stride = ds->n_bags;
+    SW_TRY(sw_oversample(l->options.seed, epoch, l->label, n, ds->n_classes, l->wanted, n, l->order, err));
+    for (int64_t i = 0; i < l->draw.n_bags; i++) l->order[i] = l->bag[l->order[i] % n] + l->order[i] / n * stride;
+    return SW_OK;
+}
+
 static void loader_free_ptr(sw_loader **loader)
 {
     sw_loader_free(*loader);
@@ -222,11 +256,8 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
     l->pool = pool;
     l->rule = sw_pixel_rule_of(options->channel_order);
     l->rule.scaled = options->augment.fast_decode == SW_DECODE_SCALED;
-    l->order = sw_calloc((size_t)dataset->bags[split], sizeof(*l->order));
-    if (!l->order) return sw_nomem(err);
-    SW_TRY(sw_dataset_select(dataset, split, &l->bag, err));
-    l->draw = (sw_draw){.store = store, .dataset = dataset, .scales = &l->scales, .options = &l->options,
-                        .order = l->order, .n_bags = dataset->bags[split]};
+    l->draw = (sw_draw){.store = store, .dataset = dataset, .scales = &l->scales, .options = &l->options};
+    SW_TRY(choose_bags(l, split, err));
     l->steps = sw_sample_steps(l->draw.n_bags, options->batch_bags, options->drop_last);
     measure(l);
     l->plan = sw_calloc((size_t)l->plans, sizeof(*l->plan));
@@ -267,6 +298,8 @@ void sw_loader_free(sw_loader *loader)
     sw_free(loader->idle);
     sw_free(loader->kept);
     sw_free(loader->bag);
+    sw_free(loader->label);
+    sw_free(loader->wanted);
     sw_free(loader->order);
     sw_free(loader);
 }
@@ -302,7 +335,7 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
     l->draw.given = NULL;
     l->first_step = l->next_step = first_step;
     l->count = (sw_loader_count){.decoded = 0};
-    memcpy(l->order, l->bag, (size_t)l->draw.n_bags * sizeof(*l->order));
+    SW_TRY(order_bags(l, epoch, err));
     sw_sample_order(l->options.seed, epoch, l->order, l->draw.n_bags);
     bool waits = l->scales.plan.sampler == SW_SAMPLER_ATTENTION; /* for sw_loader_give */
     l->items_left = waits ? 0 : (l->steps - first_step) * l->step_items;

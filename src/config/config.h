@@ -21,6 +21,7 @@ typedef enum sw_cfg_bins_from { SW_CFG_BINS_TRAIN, SW_CFG_BINS_ALL, SW_CFG_BINS_
 typedef enum sw_cfg_bag { SW_CFG_BAG_AUTO, SW_CFG_BAG_SLIDE, SW_CFG_BAG_CASE } sw_cfg_bag;
 typedef enum sw_cfg_missing { SW_CFG_MISSING_ERROR, SW_CFG_MISSING_SKIP } sw_cfg_missing;
 typedef enum sw_cfg_repeats { SW_CFG_REPEATS_ERROR, SW_CFG_REPEATS_KEEP } sw_cfg_repeats;
+typedef enum sw_cfg_match { SW_CFG_MATCH_EXACT, SW_CFG_MATCH_PREFIX, SW_CFG_MATCH_SUBSTRING } sw_cfg_match;
 typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT_FILE, SW_CFG_SPLIT_RANDOM,
                             SW_CFG_SPLIT_KFOLD } sw_cfg_split;
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
@@ -78,6 +79,7 @@ typedef struct sw_config {
             int64_t seed, folds, fold;
         } split;
         double image_mpp;
+        sw_cfg_match match;
         sw_cfg_missing missing;
         sw_cfg_repeats repeats;
         sw_cfg_bag bag;
@@ -131,7 +133,8 @@ typedef struct sw_config {
         sw_cfg_select select;
         struct { int64_t patience, min_epoch; } early_stop;
         int64_t accumulate;
-        double clip;
+        double clip, oversample;
+        sw_config_texts class_weights;
         char *metric;
         int64_t chunk_patches;
         double checkpoint_minutes;

@@ -119,6 +119,23 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
     return SW_OK;
 }
 
+/* Empty, [balanced], or positive numbers. How many classes there are is known later. */
+static sw_status check_imbalance(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    const sw_config_texts *w = &c->train.class_weights;
+    if (c->task.type == SW_CFG_SURVIVAL && (w->count > 0 || c->train.oversample > 0)) {
+        return sw_config_complain(place, err, "train.%s: task.type survival has no classes", w->count > 0 ? "class_weights" : "oversample");
+    }
+    if (w->count == 1 && strcmp(w->item[0], "balanced") == 0) return SW_OK;
+    for (size_t i = 0; i < w->count; i++) {
+        double value;
+        if (sw_parse_double(w->item[i], &value) && value > 0 && value <= 1e6) continue;
+        return sw_config_complain(place, err, "train.class_weights: '%s' is not a weight; give a number above 0 for each class, or [balanced]",
+                                  w->item[i]);
+    }
+    return SW_OK;
+}
+
 static sw_status check_run(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
     int64_t bytes;
@@ -137,5 +154,6 @@ sw_status sw_config_check(const sw_config *config, const char *name_for_errors, 
     SW_TRY(check_scales(config, &place, err));
     SW_TRY(check_sampler(config, &place, err));
     SW_TRY(check_training(config, &place, err));
+    SW_TRY(check_imbalance(config, &place, err));
     return check_run(config, &place, err);
 }

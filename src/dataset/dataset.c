@@ -11,7 +11,7 @@
 #include "dataset/classes.h"
 #include "dataset/dataset_internal.h"
 
-static void bag_clear(sw_bag *bag)
+void sw_bag_clear(sw_bag *bag)
 {
     sw_free(bag->slide_id);
     sw_free(bag->case_id);
@@ -28,11 +28,12 @@ static void texts_free(char **text, int64_t count)
 void sw_dataset_free(sw_dataset *ds)
 {
     if (!ds) return;
-    for (int64_t i = 0; i < ds->n_bags; i++) bag_clear(&ds->bag[i]);
+    for (int64_t i = 0; i < ds->n_bags; i++) sw_bag_clear(&ds->bag[i]);
     sw_free(ds->bag);
     texts_free(ds->class_name, ds->n_classes);
     texts_free(ds->missing, ds->n_missing);
     texts_free(ds->unlabelled, ds->n_unlabelled);
+    texts_free(ds->ambiguous, ds->n_ambiguous);
     texts_free(ds->warning, ds->n_warnings);
     sw_free(ds->labels_path);
     sw_free(ds->split_source);
@@ -163,137 +164,6 @@ static sw_status check_repeats_in_train(const sw_dataset_build *b, sw_error *err
     return SW_OK;
 }
 
-/* ---- rows and slides that are there */
-
-static int64_t slides_count(const sw_dataset_slides *s)
-{
-    return s->store ? sw_store_slide_count(s->store) : s->count;
-}
-
-static const char *slides_id(const sw_dataset_slides *s, int64_t index)
-{
-    return s->store ? sw_store_slide_id(s->store, index) : s->id[index];
-}
-
-static bool is_slide_file(const char *name)
-{
-    static const char *const ext[] = {"svs", "tif", "tiff", "ndpi", "mrxs", "scn", "vms", "vmu", "bif", "svslide", "dcm",
-                                      "qptiff", "czi", "isyntax", "png", "jpg", "jpeg"};
-    for (size_t i = 0; i < sizeof(ext) / sizeof(ext[0]); i++) {
-        if (sw_path_has_ext(name, ext[i])) return true;
-    }
-    return false;
-}
-
-/* By the exact id; a row that gives the file's name counts as its id. */
-static sw_status match_bag(sw_bag *bag, const sw_lookup *known, sw_error *err)
-{
-    int64_t at = sw_lookup_find(known, bag->slide_id);
-    if (at < 0 && is_slide_file(bag->slide_id)) {
-        SW_AUTOFREE char *stem = sw_path_stem(bag->slide_id);
-        if (!stem) return sw_nomem(err);
-        at = sw_lookup_find(known, stem);
-        if (at >= 0) {
-            sw_free(bag->slide_id);
-            bag->slide_id = SW_STEAL(stem);
-        }
-    }
-    bag->store_slide = at < 0 ? -1 : known->entry[at].index;
-    return SW_OK;
-}
-
-static sw_status none_matches(const sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
-{
-    const char *where = slides->store ? sw_store_path(slides->store) : "the list of slides";
-    if (slides_count(slides) == 0) {
-        return sw_error_set(err, SW_E_NOT_FOUND, "%s holds no slide; run 'slidewise tile' first", where);
-    }
-    return sw_error_set(err, SW_E_NOT_FOUND, "none of the %lld slides of %s is in %s: the table has '%s', the store '%s'; a slide's id is its file name without the extension",
-                        (long long)b->ds->n_bags, b->table.path, where, b->ds->bag[0].slide_id, slides_id(slides, 0));
-}
-
-static sw_status report_missing(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
-{
-    sw_dataset *ds = b->ds;
-    if (ds->n_missing == 0) return SW_OK;
-    if (ds->n_missing == ds->n_bags) return none_matches(b, slides, err);
-    SW_CLEANUP(sw_buf_free) sw_buf names = {0};
-    sw_put_names(&names, ds->missing, ds->n_missing);
-    SW_TRY(sw_buf_status(&names, err));
-    const char *where = slides->store ? sw_store_path(slides->store) : "the list of slides";
-    const char *noun = ds->n_missing == 1 ? "slide" : "slides", *verb = ds->n_missing == 1 ? "is" : "are";
-    if (b->config->data.missing == SW_CFG_MISSING_ERROR) {
-        return sw_error_set(err, SW_E_NOT_FOUND, "%s: %lld of %lld rows name a slide that is not in %s: %s; tile them, or set data.missing to skip",
-                            b->table.path, (long long)ds->n_missing, (long long)ds->n_bags, where, names.data);
-    }
-    return sw_dataset_warn(b, err, "%s: %lld %s %s not in %s and left out: %s", b->table.path, (long long)ds->n_missing, noun,
-                           verb, where, names.data);
-}
-
-/* Drops the bags that are not there, and their rows in the table with them. */
-static void drop_missing(sw_dataset_build *b)
-{
-    sw_dataset *ds = b->ds;
-    int64_t kept = 0;
-    for (int64_t i = 0; i < ds->n_bags; i++) {
-        if (ds->bag[i].store_slide < 0) {
-            bag_clear(&ds->bag[i]);
-            continue;
-        }
-        sw_label_row row = b->table.row[kept];
-        b->table.row[kept] = b->table.row[i];
-        b->table.row[i] = row;
-        sw_bag bag = ds->bag[i];
-        ds->bag[i] = (sw_bag){0};
-        ds->bag[kept++] = bag;
-    }
-    ds->n_bags = kept;
-}
-
-static sw_status find_unlabelled(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
-{
-    sw_dataset *ds = b->ds;
-    int64_t n = slides_count(slides);
-    SW_AUTOFREE bool *used = sw_calloc((size_t)n + 1, sizeof(*used));
-    ds->unlabelled = sw_calloc((size_t)n + 1, sizeof(*ds->unlabelled));
-    if (!used || !ds->unlabelled) return sw_nomem(err);
-    for (int64_t i = 0; i < ds->n_bags; i++) {
-        if (ds->bag[i].store_slide >= 0) used[ds->bag[i].store_slide] = true;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        if (used[i]) continue;
-        if (!(ds->unlabelled[ds->n_unlabelled] = sw_strdup(slides_id(slides, i)))) return sw_nomem(err);
-        ds->n_unlabelled++;
-    }
-    if (ds->n_unlabelled == 0) return SW_OK;
-    SW_CLEANUP(sw_buf_free) sw_buf names = {0};
-    sw_put_names(&names, ds->unlabelled, ds->n_unlabelled);
-    SW_TRY(sw_buf_status(&names, err));
-    return sw_dataset_warn(b, err, "%lld of %lld slides have no row in %s and are left out: %s", (long long)ds->n_unlabelled,
-                           (long long)n, b->table.path, names.data);
-}
-
-static sw_status match_slides(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err)
-{
-    sw_dataset *ds = b->ds;
-    SW_CLEANUP(sw_lookup_free) sw_lookup known = {0};
-    SW_TRY(sw_lookup_new(slides_count(slides), &known, err));
-    for (int64_t i = 0; i < known.count; i++) known.entry[i] = (sw_lookup_entry){slides_id(slides, i), i};
-    sw_lookup_sort(&known);
-    ds->missing = sw_calloc((size_t)ds->n_bags + 1, sizeof(*ds->missing));
-    if (!ds->missing) return sw_nomem(err);
-    for (int64_t i = 0; i < ds->n_bags; i++) {
-        SW_TRY(match_bag(&ds->bag[i], &known, err));
-        if (ds->bag[i].store_slide >= 0) continue;
-        if (!(ds->missing[ds->n_missing] = sw_strdup(ds->bag[i].slide_id))) return sw_nomem(err);
-        ds->n_missing++;
-    }
-    SW_TRY(report_missing(b, slides, err));
-    SW_TRY(find_unlabelled(b, slides, err));
-    drop_missing(b);
-    return SW_OK;
-}
-
 /* ---- counts */
 
 static sw_status count_all(sw_dataset *ds, sw_error *err)
@@ -362,7 +232,7 @@ sw_status sw_dataset_load(const sw_config *config, const sw_dataset_slides *slid
     if (!b.ds->survival) SW_TRY(sw_dataset_classes(config, &b.table, b.ds, err));
     SW_TRY(make_bags(&b, err));
     if (b.ds->survival) SW_TRY(sw_dataset_survival_read(&b, err));
-    if (slides) SW_TRY(match_slides(&b, slides, err));
+    if (slides) SW_TRY(sw_dataset_match(&b, slides, err));
     SW_TRY(check_repeats(&b, err));
     SW_TRY(sw_dataset_split(&b, err));
     SW_TRY(check_repeats_in_train(&b, err));

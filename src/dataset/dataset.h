@@ -43,10 +43,12 @@ typedef struct sw_dataset {
     int64_t n_cases;
     char *split_source; /* for people: "column 'fold' of labels.csv", "random by case, seed 2021", … */
     bool val_carved;    /* the validation set was taken from the training cases */
-    char **missing;     /* slides of the table that the store does not hold (data.missing: skip) */
+    char **missing;     /* slides (data.match: exact) or rows of the table that the store does not hold (data.missing: skip) */
     int64_t n_missing;
     char **unlabelled;  /* slides of the store without a row */
     int64_t n_unlabelled;
+    char **ambiguous;   /* sentences about slides that fit several rows, and were left out (data.missing: skip) */
+    int64_t n_ambiguous;
     int64_t bags[SW_SPLIT_COUNT], cases[SW_SPLIT_COUNT];
     int64_t *count;     /* [SW_SPLIT_COUNT, n_classes] bags */
     bool by_case;       /* a bag is a case */

@@ -29,7 +29,8 @@ typedef struct sw_label_row {
 } sw_label_row;
 
 typedef struct sw_label_table {
-    const char *path; /* borrowed from the config */
+    char *path;       /* owned */
+    bool of_folder;   /* it is one file of a folder, which stands for a fold */
     sw_label_row *row;
     int64_t count;
     bool has_case;
@@ -39,6 +40,7 @@ typedef struct sw_label_table {
 } sw_label_table;
 sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_error *err) SW_MUST_CHECK;
 void sw_label_table_free(sw_label_table *table);
+void sw_label_rows_free(sw_label_row *row, int64_t count);
 char *sw_text_trim(const char *text); /* a copy; NULL: no memory */
 
 /* --- building */
@@ -53,6 +55,12 @@ sw_status sw_dataset_warn(sw_dataset_build *b, sw_error *err, const char *fmt, .
 /* "a, b, c and 4 more" */
 void sw_put_names(sw_buf *out, char *const *name, int64_t count);
 
+void sw_bag_clear(sw_bag *bag);
+/* --- match.c: finds the slides that rows name (data.match); a row that fits several becomes as many bags. */
+sw_status sw_dataset_match(sw_dataset_build *b, const sw_dataset_slides *slides, sw_error *err) SW_MUST_CHECK;
+/* Is this the name of a slide's file, rather than an id? */
+bool sw_is_slide_file(const char *name);
+
 /* --- survival.c */
 /* Time and event of every bag, from its row; label becomes the stratum that random splits keep together. */
 sw_status sw_dataset_survival_read(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
@@ -64,7 +72,8 @@ sw_status sw_dataset_join_cases(sw_dataset_build *b, sw_error *err) SW_MUST_CHEC
 
 /* Sets the split of every bag and split_source. */
 sw_status sw_dataset_split(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
-/* From data.split.file. */
+sw_status sw_dataset_set_source(sw_dataset *ds, char *text, sw_error *err) SW_MUST_CHECK; /* takes the text; NULL: no memory */
+/* --- split_file.c: from data.split.file, a table or a folder of tables. */
 sw_status sw_dataset_split_file(sw_dataset_build *b, sw_error *err) SW_MUST_CHECK;
 /* By case: a test set (random or a fold), then a validation set out of what is train. */
 sw_status sw_dataset_split_random(sw_dataset_build *b, bool folds, sw_error *err) SW_MUST_CHECK;

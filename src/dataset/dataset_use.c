@@ -105,6 +105,7 @@ void sw_dataset_json(const sw_dataset *ds, sw_json_writer *w)
     sw_json_end_object(w);
     json_texts(w, "missing", ds->missing, ds->n_missing);
     json_texts(w, "unlabelled", ds->unlabelled, ds->n_unlabelled);
+    if (ds->n_ambiguous > 0) json_texts(w, "ambiguous", ds->ambiguous, ds->n_ambiguous);
     json_texts(w, "warnings", ds->warning, ds->n_warnings);
     sw_json_end_object(w);
 }

@@ -26,17 +26,23 @@ char *sw_text_trim(const char *text)
     return sw_strndup(text, length);
 }
 
+void sw_label_rows_free(sw_label_row *row, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        sw_free(row[i].slide_id);
+        sw_free(row[i].case_id);
+        sw_free(row[i].label);
+        sw_free(row[i].split);
+        sw_free(row[i].time);
+        sw_free(row[i].event);
+    }
+    sw_free(row);
+}
+
 void sw_label_table_free(sw_label_table *table)
 {
-    for (int64_t i = 0; i < table->count; i++) {
-        sw_free(table->row[i].slide_id);
-        sw_free(table->row[i].case_id);
-        sw_free(table->row[i].label);
-        sw_free(table->row[i].split);
-        sw_free(table->row[i].time);
-        sw_free(table->row[i].event);
-    }
-    sw_free(table->row);
+    sw_label_rows_free(table->row, table->count);
+    sw_free(table->path);
     sw_free(table->split_column);
     sw_free(table->time_column);
     sw_free(table->event_column);
@@ -190,16 +196,31 @@ static sw_status read_rows(const sw_csv *csv, const column *c, sw_label_table *o
     return SW_OK;
 }
 
-sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_error *err)
+/* data.labels itself, or in a folder fold_<data.split.fold>.csv. */
+static sw_status find_table(const sw_config *config, sw_label_table *out, sw_error *err)
 {
     const char *path = config->data.labels;
-    *out = (sw_label_table){.path = path};
     if (path[0] == '\0') {
         return sw_error_set(err, SW_E_INVALID, "data.labels names no label table (a CSV with the columns slide_id and label)");
     }
     if (!sw_path_exists(path)) {
         return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such file; data.labels must name the label table", path);
     }
+    out->of_folder = sw_path_is_dir(path);
+    out->path = out->of_folder ? sw_asprintf("%s/fold_%lld.csv", path, (long long)config->data.split.fold) : sw_strdup(path);
+    if (!out->path) return sw_nomem(err);
+    if (!sw_path_exists(out->path)) {
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such file; data.labels is a folder, of which data.split.fold (%lld) says which fold_K.csv is read",
+                            out->path, (long long)config->data.split.fold);
+    }
+    return SW_OK;
+}
+
+sw_status sw_label_table_read(const sw_config *config, sw_label_table *out, sw_error *err)
+{
+    *out = (sw_label_table){0};
+    SW_TRY(find_table(config, out, err));
+    const char *path = out->path;
     SW_CLEANUP(sw_csv_free_ptr) sw_csv *csv = NULL;
     SW_TRY(sw_csv_read(path, true, &csv, err));
     column c[COLUMNS];

@@ -307,6 +307,41 @@ void sw_sample_order(uint64_t seed, uint32_t epoch, int64_t *index, int64_t n)
     sw_rng_shuffle(&rng, index, (size_t)n);
 }
 
+int64_t sw_oversample_counts(int n_classes, const int64_t *count, double ratio, int64_t *out)
+{
+    int64_t most = 0, sum = 0;
+    for (int k = 0; k < n_classes; k++) most = count[k] > most ? count[k] : most;
+    int64_t least = (int64_t)floor(ratio * (double)most + 0.5);
+    for (int k = 0; k < n_classes; k++) {
+        out[k] = count[k] > 0 && count[k] < least ? least : count[k];
+        sum += out[k];
+    }
+    return sum;
+}
+
+sw_status sw_oversample(uint64_t seed, uint32_t epoch, const int *label, int64_t n, int n_classes, const int64_t *wanted,
+                        int64_t stride, int64_t *out, sw_error *err)
+{
+    SW_AUTOFREE int64_t *of_class = sw_calloc((size_t)n + 1, sizeof(*of_class));
+    if (!of_class) return sw_nomem(err);
+    for (int k = 0; k < n_classes; k++) {
+        int64_t have = 0;
+        for (int64_t i = 0; i < n; i++) {
+            if (label[i] == k) of_class[have++] = i;
+        }
+        int64_t whole = have > 0 ? wanted[k] / have : 0;
+        for (int64_t copy = 0; copy < whole; copy++) {
+            for (int64_t i = 0; i < have; i++) *out++ = of_class[i] + copy * stride;
+        }
+        int64_t rest = wanted[k] - whole * have;
+        if (rest == 0) continue;
+        sw_rng rng = sw_rng_stream(seed, SW_RNG_OVERSAMPLE, epoch, (uint32_t)k, 0);
+        sw_rng_shuffle(&rng, of_class, (size_t)have);
+        for (int64_t i = 0; i < rest; i++) *out++ = of_class[i] + whole * stride;
+    }
+    return SW_OK;
+}
+
 int64_t sw_sample_steps(int64_t n, int64_t batch, bool drop_last)
 {
     if (n <= 0) return 0;

@@ -66,6 +66,14 @@ sw_status sw_sample_attended(const sw_sample_plan *plan, const float *attention,
 
 /* Shuffles `index` [n] for an epoch. */
 void sw_sample_order(uint64_t seed, uint32_t epoch, int64_t *index, int64_t n);
+/* Oversampling: how many bags of each class an epoch has, count[k] of which exist. A class with fewer than `ratio` times the
+ * bags of the largest one gets that many (rounded); ratio 0, and a class without a bag: as it is. Returns their sum. */
+int64_t sw_oversample_counts(int n_classes, const int64_t *count, double ratio, int64_t *out);
+/* The bags of an epoch by those counts, `wanted` [n_classes]: every bag as often as goes evenly, and of the rest a random
+ * choice that is new in each epoch. label [n] are the bags' classes. out [sum of wanted]: i + copy * stride, where i is the
+ * index into label and copy counts how often it came before. */
+sw_status sw_oversample(uint64_t seed, uint32_t epoch, const int *label, int64_t n, int n_classes, const int64_t *wanted,
+                        int64_t stride, int64_t *out, sw_error *err) SW_MUST_CHECK;
 /* Steps of an epoch of n bags in batches of `batch`; at least 1 when n > 0: fewer bags than a batch are one step. */
 int64_t sw_sample_steps(int64_t n, int64_t batch, bool drop_last);
 

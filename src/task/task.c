@@ -5,6 +5,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "sampler/sampler.h"
 
 /* ---- classification */
 
@@ -18,10 +20,34 @@ static void class_targets(const sw_dataset *dataset, const int64_t *bag, int64_t
     for (int64_t i = 0; i < n; i++) out[i] = dataset->bag[bag[i]].label;
 }
 
+/* The mean over the bags of weight(label) * -log softmax(logits)[label]. It is divided by the bags and not by their weights:
+ * so that steps of few bags, accumulation and chunks all add up to the same gradient. */
+static sw_var *weighted(const sw_task *task, sw_tape *tape, sw_var *logits, sw_var *targets)
+{
+    sw_error err;
+    const sw_tensor *all = sw_var_value(targets);
+    int64_t n = sw_tensor_count(all);
+    sw_var *sum = NULL;
+    SW_AUTOFREE int32_t *label = sw_calloc((size_t)n + 1, sizeof *label);
+    if (!label) {
+        sw_tape_fail(tape, SW_E_NOMEM, "out of memory");
+        return sw_cross_entropy(tape, logits, targets);
+    }
+    if (sw_tensor_download(all, label, &err) != SW_OK) sw_tape_fail(tape, err.code, "%s", err.message);
+    for (int64_t i = 0; i < n; i++) {
+        sw_tensor one = {0};
+        if (sw_tensor_view(all, i, SW_SHAPE(1), &one, &err) != SW_OK) sw_tape_fail(tape, err.code, "%s", err.message);
+        sw_var *loss = sw_cross_entropy(tape, sw_rows(tape, logits, i, 1), sw_tape_constant(tape, &one));
+        loss = sw_scale(tape, loss, task->class_weight[label[i]] / (double)n);
+        sum = sum ? sw_add(tape, sum, loss) : loss;
+        sw_tensor_release(&one);
+    }
+    return sum;
+}
+
 static sw_var *cross_entropy(const sw_task *task, sw_tape *tape, sw_var *logits, sw_var *targets)
 {
-    (void)task;
-    return sw_cross_entropy(tape, logits, targets);
+    return task->class_weight ? weighted(task, tape, logits, targets) : sw_cross_entropy(tape, logits, targets);
 }
 
 /* The reference chooses by AUC for two classes and by the mean recall of the classes for more. */
@@ -146,4 +172,29 @@ sw_status sw_task_loss(const sw_task *task, sw_backend *be, const double *logits
     if (status == SW_OK) status = sw_tensor_download_f64(sw_var_value(value), loss, err);
     sw_tape_free(tape);
     return status;
+}
+
+sw_status sw_task_class_weights(const sw_config *config, const sw_dataset *ds, double **out, sw_error *err)
+{
+    const sw_config_texts *given = &config->train.class_weights;
+    *out = NULL;
+    if (given->count == 0) return SW_OK;
+    SW_AUTOFREE double *weight = sw_calloc((size_t)ds->n_classes, sizeof *weight);
+    SW_AUTOFREE int64_t *count = sw_calloc((size_t)ds->n_classes, sizeof *count);
+    if (!weight || !count) return sw_nomem(err);
+    if (given->count == 1 && strcmp(given->item[0], "balanced") == 0) {
+        int64_t n = sw_oversample_counts(ds->n_classes, sw_dataset_class_counts(ds, SW_SPLIT_TRAIN), config->train.oversample, count);
+        for (int k = 0; k < ds->n_classes; k++)
+            weight[k] = count[k] > 0 ? (double)n / ((double)ds->n_classes * (double)count[k]) : 1.0;
+    } else if (given->count != (size_t)ds->n_classes) {
+        return sw_error_set(err, SW_E_INVALID, "train.class_weights: %zu weights, but %s has %d classes", given->count,
+                            ds->labels_path, ds->n_classes);
+    } else {
+        for (int k = 0; k < ds->n_classes; k++) {
+            if (!sw_parse_double(given->item[k], &weight[k]))
+                return sw_error_set(err, SW_E_INVALID, "train.class_weights: '%s' is not a number", given->item[k]);
+        }
+    }
+    *out = SW_STEAL(weight);
+    return SW_OK;
 }

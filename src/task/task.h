@@ -20,6 +20,7 @@ struct sw_task {
     /* Mean loss over the bags, a scalar: logits [b, outputs]. */
     sw_var *(*loss)(const sw_task *task, sw_tape *tape, sw_var *logits, sw_var *targets);
     double alpha, eps; /* of the discrete-time loss */
+    const double *class_weight; /* classification: [n_classes], borrowed; NULL: all 1 */
     /* Name of the metric that selects checkpoints, as sw_metric_name gives it. */
     const char *(*primary_metric)(int n_classes);
     const char *const *metrics; /* names that count, NULL-terminated */
@@ -37,5 +38,10 @@ sw_shape sw_task_target_shape(const sw_task *task, int64_t n);
 /* Mean loss of n bags whose outputs [n, outputs] are on the host, on the backend's own kernels, without a gradient. */
 sw_status sw_task_loss(const sw_task *task, sw_backend *be, const double *logits, int outputs, const int32_t *targets, int64_t n,
                        double *loss, sw_error *err) SW_MUST_CHECK;
+
+/* train.class_weights as numbers [dataset->n_classes], owned by the caller: as given, or `balanced`: n / (n_classes * n_k) by the
+ * training bags with those that oversampling adds; NULL where there are none. Another number of weights than of classes is
+ * SW_E_INVALID. */
+sw_status sw_task_class_weights(const sw_config *config, const sw_dataset *dataset, double **out, sw_error *err) SW_MUST_CHECK;
 
 #endif

@@ -64,7 +64,7 @@ sw_status sw_trainer_attend(sw_trainer *t, int64_t step, sw_error *err)
     int64_t bags = sw_loader_step_bags(t->loader, step, &bag);
     SW_TRY(make_room(t, err));
     for (int64_t i = 0; i < bags; i++) {
-        const sw_bag *of = &t->dataset->bag[bag[i]];
+        const sw_bag *of = &t->dataset->bag[bag[i] % t->dataset->n_bags];
         sw_patch_source *source = NULL;
         SW_TRY(sw_bag_source(t->store, of, t->scales.mpp_um[0], &source, err));
         SW_AUTOFREE sw_crop *crop = sw_malloc((size_t)sw_patch_source_count(source) * sizeof *crop);

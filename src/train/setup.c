@@ -70,6 +70,8 @@ static sw_status load_data(sw_trainer *t, sw_error *err)
     SW_TRY(sw_dataset_load(c, &slides, true, t->sink, &t->dataset, err));
     SW_TRY(sw_bag_scales_resolve(c, t->store, t->dataset, &t->scales, err));
     t->task = sw_task_of(c);
+    SW_TRY(sw_task_class_weights(c, t->dataset, &t->class_weight, err));
+    t->task.class_weight = t->class_weight;
     const char *metric = NULL;
     SW_TRY(sw_task_metric(&t->task, t->dataset->n_classes, c->train.metric, &metric, err));
     t->metric = sw_metric_find(metric);
@@ -240,6 +242,7 @@ void sw_trainer_close(sw_trainer *t)
     sw_model_use_free(&t->use);
     sw_dataset_free(t->dataset);
     sw_store_close(&t->store);
+    sw_free(t->class_weight);
     sw_free(t->checkpoints);
     sw_free(t->last);
     sw_config_free(&t->config);

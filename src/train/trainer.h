@@ -30,6 +30,7 @@ typedef struct sw_trainer {
     sw_dataset *dataset;
     sw_bag_scales scales;
     sw_task task;
+    double *class_weight; /* of its loss; NULL: all 1 */
     int metric;        /* sw_metric_id that selects */
     sw_pool *pool;
     sw_loader *loader;

@@ -317,6 +317,42 @@ TEST(threads_epochs_and_resuming)
     }
 }
 
+/* Two slides of class a, three of class b. */
+TEST(slides_of_a_rare_class_come_again_with_other_patches)
+{
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    int times[2][SLIDES] = {{0}};
+    CHECK_OK(fixture_new(&f, "store", 1, "data.split.from=random|data.split.test=0|train.oversample=1"));
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    CHECK_INT(sw_loader_bags(l), 6);
+    CHECK_INT(sw_loader_steps(l), 3);
+    bool again = false, differ = true;
+    for (int e = 0; e < 2; e++) {
+        int64_t patch[SLIDES] = {0};
+        CHECK_OK(sw_loader_begin(l, (uint32_t)e + 7, 0, &err));
+        for (;;) {
+            SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+            CHECK_OK(sw_loader_next(l, &b, &err));
+            if (!b) break;
+            for (int64_t i = 0; i < b->n_bags; i++) {
+                int64_t bag = b->bag[i], sum = 1;
+                CHECK_INT(b->label[i], f.dataset->bag[bag].label);
+                CHECK_INT(b->identity[i] % f.dataset->n_bags, bag);
+                for (int64_t k = 0; k < b->bag_patches; k++) sum = sum * 31 + b->pick[i * b->bag_patches + k].patch;
+                again = again || times[e][bag] > 0;
+                if (times[e][bag] > 0 && sum == patch[bag]) differ = false;
+                patch[bag] = sum;
+                times[e][bag]++;
+            }
+        }
+        CHECK_INT(times[e][0] + times[e][2], 3);
+        CHECK(times[e][0] >= 1 && times[e][2] >= 1);
+        CHECK(times[e][1] == 1 && times[e][3] == 1 && times[e][4] == 1);
+    }
+    CHECK(again && differ);
+}
+
 /* An epoch's pixels in chunks of `chunk_patches`, both passes; `most` gets the bytes that the loader may hold. */
 static sw_status stream_hashes(const fixture *f, int64_t chunk_patches, int64_t keep_bytes, bool once, int ahead,
                                uint64_t *out, int64_t *decoded, int64_t *most)

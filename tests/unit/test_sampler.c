@@ -352,3 +352,40 @@ TEST(a_ratio_draws_from_more_of_the_top)
         CHECK_NEAR(any[i] / EPOCHS, p, 0, 5 * sqrt(p * (1 - p) / EPOCHS));
     }
 }
+
+TEST(oversampling_counts)
+{
+    int64_t out[3];
+    CHECK_INT(sw_oversample_counts(2, (int64_t[]){518, 138}, 0.5, out), 518 + 259); /* the paper's 2 to 1 */
+    CHECK(out[0] == 518 && out[1] == 259);
+    CHECK_INT(sw_oversample_counts(3, (int64_t[]){10, 0, 3}, 1, out), 20);
+    CHECK(out[0] == 10 && out[1] == 0 && out[2] == 10);
+    CHECK_INT(sw_oversample_counts(2, (int64_t[]){3, 2}, 0.5, out), 5);
+    CHECK_INT(sw_oversample_counts(2, (int64_t[]){3, 2}, 0, out), 5);
+    CHECK_INT(sw_oversample_counts(2, (int64_t[]){7, 1}, 0.5, out), 11); /* 3.5 rounds up */
+}
+
+TEST(oversampling_repeats_evenly_and_chooses_anew)
+{
+    enum { N = 9, WANTED = 5 + 11 };
+    static const int label[N] = {0, 1, 0, 1, 0, 1, 0, 1, 0};
+    int64_t one[WANTED], two[WANTED], next[WANTED], extra[2][N] = {{0}};
+    static const int64_t wanted[2] = {5, 11};
+    CHECK_OK(sw_oversample(5, 0, label, N, 2, wanted, 100, one, &err));
+    CHECK_OK(sw_oversample(5, 0, label, N, 2, wanted, 100, two, &err));
+    CHECK(memcmp(one, two, sizeof one) == 0);
+    CHECK_OK(sw_oversample(5, 1, label, N, 2, wanted, 100, next, &err));
+    CHECK(memcmp(one, next, sizeof one) != 0);
+    for (int64_t epoch = 0; epoch < 200; epoch++) {
+        int times[N] = {0};
+        CHECK_OK(sw_oversample(5, (uint32_t)epoch, label, N, 2, wanted, 100, one, &err));
+        for (int i = 0; i < WANTED; i++) {
+            CHECK_INT(one[i] / 100, times[one[i] % 100]++); /* its copies are numbered as they come */
+        }
+        for (int i = 0; i < N; i++) {
+            CHECK(label[i] == 0 ? times[i] == 1 : times[i] == 2 || times[i] == 3);
+            if (label[i] == 1) extra[0][i] += times[i] - 2;
+        }
+    }
+    for (int i = 1; i < N; i += 2) CHECK(extra[0][i] > 120 && extra[0][i] < 180); /* three of four: 150 of 200 */
+}
