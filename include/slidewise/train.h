@@ -41,6 +41,36 @@ typedef struct sw_train_result {
  * the work since the last checkpoint; with `resume` the end result is the same, byte for byte. */
 SW_API sw_status sw_train(const sw_train_options *options, sw_train_result *result, sw_error *err) SW_MUST_CHECK;
 
+/* ---- what a training would take, without training ------------------------------------------------ */
+
+/* Numbers that are not known are NaN, or -1 where they count. */
+typedef struct sw_train_plan {
+    int64_t parameters, encoder_parameters;
+    double patch_macs;       /* of the encoder for one patch, forward; FLOPs are twice as many */
+    double bag_macs;         /* of a training bag, encoder and aggregator, forward */
+    int64_t bag_patches, batch_bags, epochs;
+    int64_t train_bags;      /* per epoch, with those that oversampling adds */
+    int64_t val_bags, test_bags, val_patches, test_patches;
+    int64_t steps_per_epoch, steps;
+    int64_t chunk_patches;   /* that go through the encoder at once in training */
+    double memory_bytes;     /* of the process while it trains, at most */
+    double train_patches_per_second, eval_patches_per_second; /* measured on this machine */
+    double hours;            /* of the whole training */
+    bool hours_without_val;  /* how many patches the validation has is not known, and not in `hours` */
+    char device[64];         /* "cpu, 2 threads" */
+    size_t n_notes;
+    char note[16][256];      /* sentences: what is not known yet, and why */
+} sw_train_plan;
+
+/* Checks the configuration and whatever of its data is there, and measures. A path that is empty or a placeholder
+ * ("<store of PANDA>") is noted, and what follows from it is not known; any other that does not exist is an error as in
+ * sw_train. Nothing is written. `quick`: nothing is measured either (no memory, speed or hours). */
+SW_API sw_status sw_train_plan_make(const sw_train_options *options, bool quick, sw_train_plan *out, sw_error *err)
+    SW_MUST_CHECK;
+/* A table for a terminal; *text is owned: sw_train_plan_text_free. */
+SW_API sw_status sw_train_plan_text(const sw_train_plan *plan, char **text, sw_error *err) SW_MUST_CHECK;
+SW_API void sw_train_plan_text_free(char *text); /* NULL is fine */
+
 #ifdef __cplusplus
 }
 #endif

@@ -117,3 +117,18 @@ sw_status sw_op_forward(sw_backend *be, sw_op_id op, const void *attr, const sw_
     }
     return status;
 }
+
+double sw_op_macs(sw_op_id op, const void *attr, const sw_tensor *const *in, const sw_tensor *out)
+{
+    const sw_shape *x = &in[0]->shape;
+    double outputs = (double)sw_shape_count(&out->shape);
+    switch (op) {
+    case SW_OP_CONV2D:
+    case SW_OP_CONV_NORM: return outputs * (double)(in[1]->shape.dim[1] * in[1]->shape.dim[2] * in[1]->shape.dim[3]);
+    case SW_OP_LINEAR: return outputs * (double)in[1]->shape.dim[1];
+    case SW_OP_MATMUL: return outputs * (double)x->dim[((const sw_matmul_attr *)attr)->transpose_a ? x->rank - 2 : x->rank - 1];
+    /* every query with every key, and the weights with the values */
+    case SW_OP_ATTEND_ONE: return outputs * (double)x->dim[1] * (double)(x->dim[2] + 1);
+    default: return 0.0;
+    }
+}

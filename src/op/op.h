@@ -20,4 +20,8 @@ const sw_op_def *sw_op_get(sw_op_id op);
 sw_status sw_op_forward(sw_backend *be, sw_op_id op, const void *attr, const sw_tensor *const *in,
                         sw_tensor *out, sw_error *err) SW_MUST_CHECK;
 
+/* Multiplications and additions in pairs (MACs) of an op's forward pass: convolutions and products of matrices; what grows
+ * only with the elements counts nothing. Shapes alone are read. */
+double sw_op_macs(sw_op_id op, const void *attr, const sw_tensor *const *in, const sw_tensor *out);
+
 #endif

@@ -36,6 +36,7 @@ struct sw_tape {
     node **nodes;
     size_t n_nodes, nodes_capacity;
     sw_var dummy; /* what a poisoned tape returns */
+    double macs;
 };
 
 sw_status sw_tape_new(sw_backend *be, bool record, sw_tape **out, sw_error *err)
@@ -224,6 +225,7 @@ static sw_var *run_op(sw_tape *tape, sw_op_id op, const void *attr, sw_var *cons
         grad = grad || gets_grad(op, in[i], i);
     }
     if (sw_op_forward(tape->be, op, attr, value, out, err) != SW_OK) return NULL;
+    tape->macs += sw_op_macs(op, attr, value, &out[0]);
     sw_var *v = var_new(tape, &out[0], err);
     if (!v) return NULL;
     for (int i = 1; i < def->outputs; i++) v->saved[i - 1] = sw_tensor_ref(&out[i]);
@@ -274,6 +276,11 @@ const sw_tensor *sw_var_grad(const sw_var *v)
 const sw_shape *sw_var_shape(const sw_var *v)
 {
     return &v->value.shape;
+}
+
+double sw_tape_macs(const sw_tape *tape)
+{
+    return tape->macs;
 }
 
 const sw_tensor *sw_var_saved(const sw_var *v, int index)

@@ -40,6 +40,8 @@ bool sw_var_wants_grad(const sw_var *v); /* a gradient will flow to or through i
 const sw_tensor *sw_var_value(const sw_var *v);
 const sw_tensor *sw_var_grad(const sw_var *v);  /* NULL before backward or where none was wanted */
 const sw_shape *sw_var_shape(const sw_var *v);  /* of a poisoned tape's dummy: rank 0 */
+/* MACs of the ops that were recorded or run forward so far (sw_op_macs); a backward pass takes about twice as many. */
+double sw_tape_macs(const sw_tape *tape);
 /* Reference to an auxiliary output (cross_entropy's probabilities). */
 const sw_tensor *sw_var_saved(const sw_var *v, int index);
 

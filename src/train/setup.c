@@ -9,11 +9,27 @@
 #include "base/mem.h"
 #include "train/trainer.h"
 
+bool sw_is_placeholder(const char *text)
+{
+    size_t n = strlen(text);
+    return n > 2 && text[0] == '<' && text[n - 1] == '>';
+}
+
+static sw_status refuse_placeholder(const char *key, const char *value, sw_error *err)
+{
+    if (!sw_is_placeholder(value)) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "%s is still to be filled in: %s", key, value);
+}
+
 static sw_status load_config(sw_trainer *t, sw_error *err)
 {
     const sw_train_options *o = t->options;
     SW_TRY(sw_config_load(o->config_path, o->sets, o->n_sets, &t->config, err));
     const sw_config *c = &t->config;
+    SW_TRY(refuse_placeholder("data.store", c->data.store, err));
+    SW_TRY(refuse_placeholder("data.labels", c->data.labels, err));
+    SW_TRY(refuse_placeholder("encoder.weights", c->encoder.weights, err));
+    SW_TRY(refuse_placeholder("run.out", c->run.out, err));
     if (!*c->data.store)
         return sw_error_set(err, SW_E_INVALID, "data.store is not set; tile the slides (slidewise tile SLIDES --store DIR) "
                                                "and name the store");
@@ -61,11 +77,16 @@ static sw_status open_slides(sw_trainer *t, sw_error *err)
     return sw_store_open_slides(&o, &t->store, err);
 }
 
+sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    return strcmp(c->data.store, "none") == 0 ? open_slides(t, err) : sw_store_open(c->data.store, &t->store, err);
+}
+
 static sw_status load_data(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
-    if (strcmp(c->data.store, "none") == 0) SW_TRY(open_slides(t, err));
-    else SW_TRY(sw_store_open(c->data.store, &t->store, err));
+    SW_TRY(sw_trainer_open_store(t, err));
     sw_dataset_slides slides = {.store = t->store};
     SW_TRY(sw_dataset_load(c, &slides, true, t->sink, &t->dataset, err));
     SW_TRY(sw_bag_scales_resolve(c, t->store, t->dataset, &t->scales, err));
@@ -79,9 +100,8 @@ static sw_status load_data(sw_trainer *t, sw_error *err)
     return SW_OK;
 }
 
-static sw_model_options model_options(const sw_trainer *t)
+static sw_model_options model_options(const sw_config *c, int outputs)
 {
-    const sw_config *c = &t->config;
     sw_model_options o = sw_model_options_default();
     o.encoder = c->encoder.name;
     o.frozen = c->encoder.frozen;
@@ -89,7 +109,7 @@ static sw_model_options model_options(const sw_trainer *t)
     o.seed = (uint64_t)c->run.seed;
     o.mil.inner_dim = (int)c->aggregator.inner_dim;
     o.mil.heads = (int)c->aggregator.heads;
-    o.mil.classes = t->task.outputs(t->dataset->n_classes);
+    o.mil.classes = outputs;
     o.mil.dropout = c->aggregator.dropout;
     o.mil.act = c->aggregator.act == SW_CFG_ACT_GELU   ? SW_ACT_GELU
                 : c->aggregator.act == SW_CFG_ACT_RELU ? SW_ACT_RELU
@@ -108,19 +128,20 @@ static sw_model_options model_options(const sw_trainer *t)
     return o;
 }
 
-static sw_status make_model(sw_trainer *t, sw_error *err)
+sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error *err)
 {
     const sw_config *c = &t->config;
     static const char *const precision[] = {
         [SW_CFG_PRECISION_AUTO] = "auto", [SW_CFG_FP32] = "fp32", [SW_CFG_BF16] = "bf16"};
     sw_backend_options bo = {.threads = (int)c->run.threads, .deterministic = c->run.deterministic};
-    sw_model_options mo = model_options(t);
+    sw_model_options mo = model_options(c, outputs);
     SW_TRY(sw_backend_new(c->run.backend, &bo, &t->be, err));
     SW_TRY(sw_backend_precision(t->be, precision[c->run.precision], &t->use.activations, err));
+    mo.blank = blank;
     mo.blank_encoder = *c->encoder.weights != '\0';
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
     sw_model_set_activations(t->model, t->use.activations);
-    if (*c->encoder.weights) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
+    if (*c->encoder.weights && !blank) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
     SW_TRY(sw_model_zero_grad(t->model, err));
     if (c->train.ema > 0.0) SW_TRY(sw_model_twin(t->model, &t->ema, err));
     sw_optim_options oo = sw_optim_options_default();
@@ -213,7 +234,7 @@ sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_err
     SW_TRY(load_config(t, err));
     SW_TRY(load_data(t, err));
     SW_TRY(open_run_dir(t, err));
-    SW_TRY(make_model(t, err));
+    SW_TRY(sw_trainer_make_model(t, t->task.outputs(t->dataset->n_classes), false, err));
     bool resumed = options->resume && sw_path_exists(t->last);
     SW_TRY(sw_trainer_choose_chunks(t, resumed, err));
     SW_TRY(describe_use(t, err));

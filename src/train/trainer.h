@@ -50,6 +50,10 @@ typedef struct sw_trainer {
 /* --- setup.c: everything up to the first step. Free with sw_trainer_close, also after a failure. */
 sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_error *err) SW_MUST_CHECK;
 void sw_trainer_close(sw_trainer *t);
+bool sw_is_placeholder(const char *text); /* "<what belongs here>", as in experiments/ */
+sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* data.store, or slides and coordinates */
+/* Backend, model, average, optimiser and schedule. `blank`: values do not matter, no weights are read. */
+sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error *err) SW_MUST_CHECK;
 
 /* --- chunks.c */
 /* Sets train.chunk_patches and eval.chunk_patches of the configuration where they are not given. */
