@@ -134,6 +134,7 @@ typedef struct sw_config {
         struct { int64_t patience, min_epoch; } early_stop;
         int64_t accumulate;
         double clip, oversample;
+        bool select_on_test;
         sw_config_texts class_weights;
         char *metric;
         int64_t chunk_patches;

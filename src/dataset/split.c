@@ -93,6 +93,14 @@ static bool has_split(const sw_dataset *ds, sw_split split)
     return false;
 }
 
+/* The reference: validation and test are one set, on which the best epoch is chosen and told. */
+static void join_val_and_test(sw_dataset *ds)
+{
+    for (int64_t i = 0; i < ds->n_bags; i++) {
+        if (ds->bag[i].split == SW_SPLIT_VAL) ds->bag[i].split = SW_SPLIT_TEST;
+    }
+}
+
 sw_status sw_dataset_split(sw_dataset_build *b, sw_error *err)
 {
     sw_cfg_split from = resolve_auto(b);
@@ -104,7 +112,9 @@ sw_status sw_dataset_split(sw_dataset_build *b, sw_error *err)
         else SW_TRY(split_by_column(b, err));
         SW_TRY(refuse_leaks(b, err));
     }
-    bool carve = b->config->data.split.val > 0 && !has_split(b->ds, SW_SPLIT_VAL);
+    bool on_test = b->config->train.select_on_test;
+    if (on_test) join_val_and_test(b->ds);
+    bool carve = !on_test && b->config->data.split.val > 0 && !has_split(b->ds, SW_SPLIT_VAL);
     if (carve) SW_TRY(sw_dataset_carve_val(b, err));
     if (!b->table.has_case && (made || b->ds->val_carved)) {
         return sw_dataset_warn(b, err, "%s has no column of cases: every slide counts as a case of its own", b->table.path);

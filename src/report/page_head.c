@@ -157,10 +157,6 @@ static sw_status warn_selection(sw_names *list, const sw_run_files *run, sw_erro
     const char *on = sw_json_text(sw_run_event_value(run, "start", "selected_on"), "");
     const sw_json *splits = run->dataset ? sw_json_get(run->dataset, "splits") : NULL;
     const sw_json *val = splits ? sw_json_get(splits, "val") : NULL;
-    if (strcmp(on, "test") == 0) {
-        return sw_page_warn(list, err, "The epoch was selected on the test split: the test metrics are optimistic, as in every run "
-                    "that chooses on the slides it reports.");
-    }
     if (strcmp(on, "last epoch") == 0) {
         return sw_page_warn(list, err, "There is no validation split: no epoch was selected, the last epoch was kept.");
     }
@@ -168,6 +164,15 @@ static sw_status warn_selection(sw_names *list, const sw_run_files *run, sw_erro
         return sw_page_warn(list, err, "There is no validation split: no epoch could be selected without looking at the test split.");
     }
     return SW_OK;
+}
+
+/* In red: every number of the test split is meant. */
+static void put_selected_on_test(sw_buf *b, const sw_run_files *run)
+{
+    if (strcmp(sw_json_text(sw_run_event_value(run, "start", "selected_on"), ""), "test") != 0) return;
+    sw_buf_puts(b, "<div class=\"warnings danger\" role=\"alert\"><strong>Selected on the test set</strong>\n<p>The epoch was selected on "
+                   "the test split (train.select_on_test): the test metrics are optimistic, as in every run that chooses on the "
+                   "slides it reports. They must not be compared with those of runs that have a validation set of their own.</p></div>\n");
 }
 
 sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
@@ -187,6 +192,7 @@ sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
         SW_TRY(sw_page_warn(&list, err, "%zu slide%s could not be used; the reasons stand under Data.", n, n == 1 ? "" : "s"));
     }
     for (size_t i = 0; i < run->problems.count; i++) SW_TRY(sw_names_add(&list, run->problems.name[i], err));
+    put_selected_on_test(b, run);
     if (list.count == 0) return SW_OK;
     sw_buf_puts(b, "<div class=\"warnings\" role=\"note\"><strong>Read with care</strong>\n<ul>\n");
     for (size_t i = 0; i < list.count; i++) {

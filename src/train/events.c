@@ -32,7 +32,7 @@ sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err)
     sw_json_put_string(&w, "task", t->task.name);
     sw_json_put_string(&w, "loss", t->task.loss_name);
     sw_json_put_string(&w, "metric", sw_metric_name((sw_metric_id)t->metric));
-    sw_json_put_string(&w, "selected_on", t->dataset->bags[SW_SPLIT_VAL] > 0 ? "val" : "last epoch");
+    sw_json_put_string(&w, "selected_on", t->dataset->bags[t->selects_on] > 0 ? sw_split_name(t->selects_on) : "last epoch");
     sw_json_end_object(&w);
     return sw_runlog_write(t->log, &line, err);
 }

@@ -75,7 +75,7 @@ static void count_patches(plan *p)
         const sw_bag *bag = &t->dataset->bag[i];
         int64_t n = sw_bag_patches(t->store, bag, t->scales.mpp_um[t->scales.eval]);
         if (n > p->largest) p->largest = n;
-        if (bag->split == SW_SPLIT_VAL) p->out->val_patches += n;
+        if (bag->split == (t->config.train.select_on_test ? SW_SPLIT_TEST : SW_SPLIT_VAL)) p->out->val_patches += n;
         if (bag->split == SW_SPLIT_TEST) p->out->test_patches += n;
     }
 }

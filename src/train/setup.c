@@ -93,6 +93,9 @@ static sw_status load_data(sw_trainer *t, sw_error *err)
     t->task = sw_task_of(c);
     SW_TRY(sw_task_class_weights(c, t->dataset, &t->class_weight, err));
     t->task.class_weight = t->class_weight;
+    t->selects_on = c->train.select_on_test ? SW_SPLIT_TEST : SW_SPLIT_VAL;
+    if (c->train.select_on_test)
+        sw_log_warning(t->sink, "train.select_on_test: the best epoch is chosen on the test set, so the numbers told of it are too good");
     const char *metric = NULL;
     SW_TRY(sw_task_metric(&t->task, t->dataset->n_classes, c->train.metric, &metric, err));
     t->metric = sw_metric_find(metric);

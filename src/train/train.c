@@ -168,7 +168,7 @@ static sw_status validate_classes(sw_trainer *t, sw_model *model, const char *jo
 {
     SW_CLEANUP(sw_predictions_free) sw_predictions p = {0};
     sw_metric_options mo = sw_metric_options_default();
-    SW_TRY(sw_trainer_predict(t, model, SW_SPLIT_VAL, job, &p, &v->loss, err));
+    SW_TRY(sw_trainer_predict(t, model, t->selects_on, job, &p, &v->loss, err));
     return sw_metrics_compute(p.count, p.n_classes, p.probability, p.label, p.predicted, &mo, v->metric, err);
 }
 
@@ -177,7 +177,7 @@ static sw_status validate_risks(sw_trainer *t, sw_model *model, const char *job,
     SW_CLEANUP(sw_survival_predictions_free) sw_survival_predictions p = {0};
     SW_CLEANUP(sw_survival_evaluation_free) sw_survival_evaluation e = {0};
     sw_survival_options so = {.resamples = 0};
-    SW_TRY(sw_trainer_predict_risks(t, model, SW_SPLIT_VAL, job, &p, &v->loss, err));
+    SW_TRY(sw_trainer_predict_risks(t, model, t->selects_on, job, &p, &v->loss, err));
     SW_TRY(sw_survival_evaluate(&p, "val", &so, &e, err));
     for (int m = SW_METRIC_COUNT; m < SW_METRIC_END; m++) v->metric[m] = sw_survival_metric(&e, (sw_metric_id)m);
     return SW_OK;
@@ -217,11 +217,11 @@ static void warn_undefined(const sw_trainer *t)
                    sw_metric_title((sw_metric_id)t->metric), t->task.survival ? "no event" : "a class without an example");
 }
 
-/* Validates the views that are kept and writes those that are better than before. Without a validation set the last
+/* Validates the views that are kept and writes those that are better than before. Without a set to select on the last
  * epoch is the one to keep. */
 static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
 {
-    bool has_val = t->dataset->bags[SW_SPLIT_VAL] > 0;
+    bool has_val = t->dataset->bags[t->selects_on] > 0;
     for (int view = 0; view < SW_VIEWS; view++) {
         sw_best *best = &t->state.best[view];
         if (!sw_trainer_selects(t, view)) continue;

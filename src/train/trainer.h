@@ -31,7 +31,8 @@ typedef struct sw_trainer {
     sw_bag_scales scales;
     sw_task task;
     double *class_weight; /* of its loss; NULL: all 1 */
-    int metric;        /* sw_metric_id that selects */
+    int metric;        /* sw_metric_id that selects, */
+    sw_split selects_on; /* on this split: val, or with train.select_on_test test */
     sw_pool *pool;
     sw_loader *loader;
     sw_batch_given given; /* attention sampling: the step's patches; owned */
