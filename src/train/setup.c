@@ -47,6 +47,7 @@ static sw_status open_run_dir(sw_trainer *t, sw_error *err)
     t->last = t->checkpoints ? sw_path_join(t->checkpoints, "last.safetensors") : NULL;
     if (!t->last) return sw_nomem(err);
     SW_TRY(sw_mkdir_p(t->checkpoints, err));
+    SW_TRY(sw_trainer_lock(t, err));
     if (!t->options->resume && sw_path_exists(t->last))
         return sw_error_set(err, SW_E_INVALID,
                             "%s: holds a run already; go on with it (--resume) or choose another run.out", out);
@@ -269,5 +270,6 @@ void sw_trainer_close(sw_trainer *t)
     sw_free(t->class_weight);
     sw_free(t->checkpoints);
     sw_free(t->last);
+    sw_trainer_unlock(t);
     sw_config_free(&t->config);
 }

@@ -2,6 +2,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/attend.c
   ${CMAKE_SOURCE_DIR}/src/train/chunks.c
   ${CMAKE_SOURCE_DIR}/src/train/events.c
+  ${CMAKE_SOURCE_DIR}/src/train/lock.c
   ${CMAKE_SOURCE_DIR}/src/train/plan.c
   ${CMAKE_SOURCE_DIR}/src/train/plan_text.c
   ${CMAKE_SOURCE_DIR}/src/train/runlog.c

@@ -45,6 +45,7 @@ typedef struct sw_trainer {
     sw_runlog *log;
     double memory_estimate; /* bytes that the process will take at most; 0: not asked for */
     int64_t keep_bytes; /* of pixels that may wait for a step's second pass */
+    int lock_fd;       /* of the run directory; <= 0: not held */
     int64_t saved_ns;  /* when the last checkpoint was written */
 } sw_trainer;
 
@@ -55,6 +56,11 @@ bool sw_is_placeholder(const char *text); /* "<what belongs here>", as in experi
 sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* data.store, or slides and coordinates */
 /* Backend, model, average, optimiser and schedule. `blank`: values do not matter, no weights are read. */
 sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error *err) SW_MUST_CHECK;
+
+/* --- lock.c */
+/* Refuses a run directory that another training writes into. */
+sw_status sw_trainer_lock(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
+void sw_trainer_unlock(sw_trainer *t);
 
 /* --- chunks.c */
 /* Sets train.chunk_patches and eval.chunk_patches of the configuration where they are not given. */

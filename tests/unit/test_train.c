@@ -2,7 +2,10 @@
 /* Training on a store of eight tiny slides: state, log, selection, stopping, resuming, and memory that runs out. */
 #include "test.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -370,6 +373,38 @@ TEST(a_run_in_pieces_ends_in_the_same_bytes)
     CHECK(same_files("whole", "pieces", "predictions_test.csv"));
     drop("whole");
     drop("pieces");
+}
+
+TEST(one_training_at_a_time)
+{
+    sw_train_result r;
+    char path[600], expected[900];
+    CHECK_OK(train("locked", (setup){.table = both, .sets = "train.epochs=1", .stop_after = 1}, &r));
+    snprintf(path, sizeof path, "%s/lock", run_dir("locked"));
+    int fd = open(path, O_RDWR);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
+    snprintf(expected, sizeof expected, "%s: another training writes into this directory (process %lld); wait until it has ended, or choose another run.out",
+             run_dir("locked"), (long long)getpid());
+    CHECK_INT(train("locked", (setup){.table = both, .sets = "train.epochs=1", .resume = true}, &r), SW_E_INVALID);
+    CHECK_STR(err.message, expected);
+    close(fd);
+    CHECK_OK(train("locked", (setup){.table = both, .sets = "train.epochs=1", .resume = true}, &r));
+    CHECK(!r.cancelled);
+    drop("locked");
+}
+
+TEST(selecting_on_the_test_set)
+{
+    sw_train_result r;
+    CHECK_OK(train_all("ontest", both, "train.epochs=2|train.select_on_test=true", &r));
+    CHECK(has_file("ontest", "predictions_test.csv") && !has_file("ontest", "predictions_val.csv"));
+    SW_CLEANUP(sw_buf_free) sw_buf log = {0};
+    char path[600];
+    snprintf(path, sizeof path, "%s/log.jsonl", run_dir("ontest"));
+    CHECK_OK(sw_file_read(path, &log, &err));
+    CHECK(strstr(log.data, "\"selected_on\":\"test\"") || strstr(log.data, "\"selected_on\": \"test\""));
+    CHECK(r.best_epoch > 0);
+    drop("ontest");
 }
 
 /* Keeps the lines about memory. */
