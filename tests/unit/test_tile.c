@@ -476,7 +476,7 @@ TEST(a_slide_of_which_nothing_is_left_says_why)
 {
     sw_error err = {0};
     SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
-    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0}, r2 = {0};
     SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "nothing"), *path = sw_path_join(dir, "store");
     CHECK_OK(make_slides(dir, &list, &err));
     sw_tile_options o = whole_options(path, 64);
@@ -487,7 +487,7 @@ TEST(a_slide_of_which_nothing_is_left_says_why)
                                         "then change the limits", list.entry[0].slide_id);
     CHECK_STR(reason_of(&r), why);
     o.settings.artefacts.max_pen_fraction = 1.5;
-    CHECK_INT(sw_tile(&o, &list, &r, &err), SW_E_INVALID);
+    CHECK_INT(sw_tile(&o, &list, &r2, &err), SW_E_INVALID);
     CHECK_STR(err.message, "max_pen_fraction is 1.5; give a share of the patch's pixels from 0 to 1");
 }
 
