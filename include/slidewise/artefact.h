@@ -56,6 +56,9 @@ SW_API void sw_artefacts_measure(const uint8_t *rgb, int64_t width, int64_t heig
 /* What the options say of a patch: SW_LEFT_NOT, or the first reason. */
 SW_API sw_left_out sw_artefacts_judge(const sw_artefacts *measured, const sw_artefact_options *options);
 
+/* Both at once, with no more work than the options ask for. */
+SW_API sw_left_out sw_artefacts_find(const uint8_t *rgb, int64_t width, int64_t height, const sw_artefact_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -51,10 +51,8 @@ sw_status sw_tile_fates_unreadable(sw_tile_fates *f, int scale, int64_t index, c
 sw_left_out sw_tile_fates_judge(sw_tile_fates *f, int scale, int64_t index, const uint8_t *rgb, int patch_px,
                                 const sw_artefact_options *options)
 {
-    sw_artefacts measured;
     if (!sw_artefact_options_any(options)) return SW_LEFT_NOT;
-    sw_artefacts_measure(rgb, patch_px, patch_px, &measured);
-    sw_left_out kind = sw_artefacts_judge(&measured, options);
+    sw_left_out kind = sw_artefacts_find(rgb, patch_px, patch_px, options);
     f->kind[scale][index] = (uint8_t)kind;
     return kind;
 }

@@ -58,30 +58,34 @@ static bool is_ink(int r, int g, int b, int high, int low)
     return (hue >= 350 * spread || hue <= 20 * spread) && 4 * spread >= 3 * high && high >= 100;
 }
 
-static void count_colours(const uint8_t *rgb, int64_t n, sw_artefacts *out)
+static void count_light(const uint8_t *rgb, int64_t n, sw_artefacts *out)
 {
-    int64_t black = 0, white = 0, ink = 0;
+    int64_t black = 0, white = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *p = rgb + 3 * i;
+        black += (p[0] < BLACK_BELOW) & (p[1] < BLACK_BELOW) & (p[2] < BLACK_BELOW);
+        white += (p[0] > WHITE_ABOVE) & (p[1] > WHITE_ABOVE) & (p[2] > WHITE_ABOVE);
+    }
+    out->black_fraction = (double)black / (double)n;
+    out->white_fraction = (double)white / (double)n;
+}
+
+static double pen_fraction(const uint8_t *rgb, int64_t n)
+{
+    int64_t ink = 0;
     for (int64_t i = 0; i < n; i++) {
         int r = rgb[3 * i], g = rgb[3 * i + 1], b = rgb[3 * i + 2];
         int high = r > g ? r : g, low = r < g ? r : g;
         high = b > high ? b : high;
         low = b < low ? b : low;
-        black += high < BLACK_BELOW;
-        white += low > WHITE_ABOVE;
         ink += is_ink(r, g, b, high, low);
     }
-    out->black_fraction = (double)black / (double)n;
-    out->white_fraction = (double)white / (double)n;
-    out->pen_fraction = (double)ink / (double)n;
+    return (double)ink / (double)n;
 }
 
 /* ---- blur */
 
-static int luma(const uint8_t *rgb, int64_t at)
-{
-    const uint8_t *p = rgb + 3 * at;
-    return (4899 * p[0] + 9617 * p[1] + 1868 * p[2] + 8192) >> 14;
-}
+#define BLOCK 512 /* columns at a time */
 
 /* Index of a neighbour, mirrored at the border. */
 static int64_t mirrored(int64_t i, int64_t n)
@@ -90,26 +94,61 @@ static int64_t mirrored(int64_t i, int64_t n)
     return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i;
 }
 
+static int luma(const uint8_t *p)
+{
+    return (4899 * p[0] + 9617 * p[1] + 1868 * p[2] + 8192) >> 14;
+}
+
+/* Luma of columns x0 - 1 to x0 + n of row `y`. */
+static void luma_row(const uint8_t *rgb, int64_t width, int64_t height, int64_t x0, int64_t n, int64_t y, int *out)
+{
+    const uint8_t *row = rgb + 3 * width * mirrored(y, height);
+    out[0] = luma(row + 3 * mirrored(x0 - 1, width));
+    for (int64_t i = 0; i < n; i++) out[i + 1] = luma(row + 3 * (x0 + i));
+    out[n + 1] = luma(row + 3 * mirrored(x0 + n, width));
+}
+
 static double laplacian_variance(const uint8_t *rgb, int64_t width, int64_t height)
 {
     int64_t sum = 0, squares = 0; /* of at most 1020, and a patch has at most 2^32 pixels: no overflow */
-    for (int64_t y = 0; y < height; y++) {
-        int64_t up = mirrored(y - 1, height) * width, here = y * width, down = mirrored(y + 1, height) * width;
-        for (int64_t x = 0; x < width; x++) {
-            int value = luma(rgb, up + x) + luma(rgb, down + x) + luma(rgb, here + mirrored(x - 1, width)) +
-                        luma(rgb, here + mirrored(x + 1, width)) - 4 * luma(rgb, here + x);
-            sum += value;
-            squares += value * value;
+    for (int64_t x0 = 0; x0 < width; x0 += BLOCK) {
+        int64_t n = width - x0 < BLOCK ? width - x0 : BLOCK;
+        int ring[3][BLOCK + 2];
+        luma_row(rgb, width, height, x0, n, -1, ring[2]);
+        luma_row(rgb, width, height, x0, n, 0, ring[0]);
+        for (int64_t y = 0; y < height; y++) {
+            const int *up = ring[(y + 2) % 3], *here = ring[y % 3], *down = ring[(y + 1) % 3];
+            luma_row(rgb, width, height, x0, n, y + 1, ring[(y + 1) % 3]);
+            int row_sum = 0, row_squares = 0;
+            for (int64_t i = 1; i <= n; i++) {
+                int value = up[i] + down[i] + here[i - 1] + here[i + 1] - 4 * here[i];
+                row_sum += value;
+                row_squares += value * value;
+            }
+            sum += row_sum;
+            squares += row_squares;
         }
     }
-    double n = (double)(width * height), mean = (double)sum / n;
+    double n = (double)width * (double)height, mean = (double)sum / n;
     return (double)squares / n - mean * mean;
 }
 
 void sw_artefacts_measure(const uint8_t *rgb, int64_t width, int64_t height, sw_artefacts *out)
 {
-    count_colours(rgb, width * height, out);
+    count_light(rgb, width * height, out);
+    out->pen_fraction = pen_fraction(rgb, width * height);
     out->laplacian_variance = laplacian_variance(rgb, width, height);
+}
+
+sw_left_out sw_artefacts_find(const uint8_t *rgb, int64_t width, int64_t height, const sw_artefact_options *o)
+{
+    sw_artefacts m = {.laplacian_variance = INFINITY}; /* what is not asked for is not measured and leaves nothing out */
+    if (o->max_black_fraction < 1 || o->max_white_fraction < 1) count_light(rgb, width * height, &m);
+    sw_left_out kind = sw_artefacts_judge(&m, o);
+    if (kind == SW_LEFT_NOT && o->max_pen_fraction < 1) m.pen_fraction = pen_fraction(rgb, width * height);
+    if (kind == SW_LEFT_NOT) kind = sw_artefacts_judge(&m, o);
+    if (kind == SW_LEFT_NOT && o->min_laplacian_variance > 0) m.laplacian_variance = laplacian_variance(rgb, width, height);
+    return kind == SW_LEFT_NOT ? sw_artefacts_judge(&m, o) : kind;
 }
 
 sw_left_out sw_artefacts_judge(const sw_artefacts *m, const sw_artefact_options *o)

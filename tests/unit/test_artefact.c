@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Artefacts of patches: every number by hand. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -119,4 +120,51 @@ TEST(limits_that_are_none)
     o.min_laplacian_variance = -3;
     CHECK_INT(sw_artefact_options_check(&o, &err), SW_E_INVALID);
     CHECK_STR(err.message, "min_laplacian_variance is -3; give a number of squared grey levels from 0 up");
+}
+
+/* A patch wider than a block of columns, against the definition; and what is found is what is measured and judged. */
+TEST(large_patches_and_all_at_once)
+{
+    enum { W = 1100, H = 37 };
+    static uint8_t rgb[W * H * 3];
+    uint32_t state = 9;
+    for (size_t i = 0; i < sizeof rgb; i++) {
+        state = state * 1664525u + 1013904223u;
+        rgb[i] = (uint8_t)((state >> 24) % (i / 3 % W < 600 ? 256 : 60));
+    }
+    double sum = 0, squares = 0;
+    for (int y = 0; y < H; y++) {
+        for (int x = 0; x < W; x++) {
+            static const int step[5][2] = {{0, 0}, {-1, 0}, {1, 0}, {0, -1}, {0, 1}};
+            double value = 0;
+            for (int k = 0; k < 5; k++) {
+                int nx = abs(x + step[k][0]), ny = abs(y + step[k][1]);
+                nx = nx >= W ? 2 * W - 2 - nx : nx;
+                ny = ny >= H ? 2 * H - 2 - ny : ny;
+                const uint8_t *p = rgb + 3 * (ny * W + nx);
+                value += (k == 0 ? -4 : 1) * ((4899 * p[0] + 9617 * p[1] + 1868 * p[2] + 8192) >> 14);
+            }
+            sum += value;
+            squares += value * value;
+        }
+    }
+    double n = W * H, want = squares / n - sum / n * sum / n;
+    CHECK_NEAR(measured(rgb, W, H).laplacian_variance, want, 1e-12, 0);
+    int seen[SW_LEFT_KINDS] = {0};
+    for (int k = 0; k < 300; k++) {
+        double v[4];
+        for (int i = 0; i < 4; i++) {
+            state = state * 1664525u + 1013904223u;
+            v[i] = (state >> 30) == 0 ? 1 : (double)(state >> 16 & 255) / 255;
+        }
+        sw_artefact_options o = {.max_black_fraction = v[0], .max_white_fraction = v[1] * v[1], .max_pen_fraction = v[2], .min_laplacian_variance = v[3] * 9000};
+        int x = k % 10 * 100;
+        uint8_t patch[16 * 16 * 3];
+        for (int y = 0; y < 16; y++) memcpy(patch + 48 * y, rgb + 3 * (y * W + x), 48);
+        sw_artefacts m = measured(patch, 16, 16);
+        sw_left_out kind = sw_artefacts_judge(&m, &o);
+        CHECK_INT(sw_artefacts_find(patch, 16, 16, &o), kind);
+        seen[kind]++;
+    }
+    CHECK(seen[SW_LEFT_NOT] > 5 && seen[SW_LEFT_BLACK] > 5 && seen[SW_LEFT_PEN] > 5 && seen[SW_LEFT_BLURRED] > 5);
 }
