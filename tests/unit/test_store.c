@@ -285,6 +285,57 @@ TEST(an_abandoned_slide_leaves_nothing)
     CHECK_INT(sw_store_writer_count(w), 2);
 }
 
+/* Replaces "b-slide" (40 patches) by one of `n0`, over and over, closed and opened between; at last the file holds what one made
+ * at once does. */
+TEST(a_replaced_slide_leaves_nothing_of_the_old)
+{
+    sw_error err = {0};
+    const char *path = path_in(sw_test_dir(), "again");
+    SW_CLEANUP(sw_store_writer_close) sw_store_writer *w = NULL;
+    char expected[1200];
+    int64_t xy[200] = {0};
+    CHECK_OK(make_store(path, 40, &err));
+    CHECK_OK(sw_store_writer_open(path, SETTINGS, 3, &w, &err));
+    CHECK_INT(sw_store_begin_again(w, "c", &err), SW_E_INVALID);
+    snprintf(expected, sizeof expected, "store %s: it holds no slide named \"c\" that could be replaced", path);
+    CHECK_STR(err.message, expected);
+    CHECK_OK(sw_store_begin_again(w, "b-slide", &err)); /* dropped: the old one stays */
+    CHECK_OK(put_patches(w, "b-slide", 0, 7, &err));
+    CHECK_INT(sw_store_writer_coords(w, "b-slide", 0, xy, &err), SW_E_INTERNAL);
+    sw_store_abandon(w);
+    CHECK_INT(sw_store_writer_find(w, "b-slide")->scale[0].n_patches, 40);
+    CHECK_OK(sw_store_writer_coords(w, "b-slide", 0, xy, &err));
+    CHECK(xy[0] == -7 && xy[79] == 79 * 1000003 - 7);
+    for (int n0 = 38; n0 >= 2; n0 -= 6) { /* fewer patches each time: pages are freed and taken again */
+        const int64_t *const both[] = {xy, xy};
+        sw_store_slide slide = slide_of("b-slide", n0, 3);
+        slide.scale[0].n_left_out[SW_LEFT_UNREADABLE] = 40 - n0;
+        slide.unreadable_json = "[{\"scale\":0}]";
+        slide.unreadable_fraction = 0.25;
+        CHECK_OK(sw_store_begin_again(w, "b-slide", &err));
+        CHECK_OK(put_patches(w, "b-slide", 0, n0, &err));
+        CHECK_OK(put_patches(w, "b-slide", 1, 3, &err));
+        CHECK_OK(sw_store_commit(w, &slide, both, &err));
+        CHECK_INT(sw_store_writer_count(w), 2);
+        sw_store_writer_close(&w);
+        SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+        int64_t n_records = 0;
+        CHECK_OK(sw_store_open(path, &store, &err));
+        CHECK_OK(sw_store_verify(store, NULL, &n_records, &err));
+        CHECK_INT(n_records, 1 + 2 + 4 + n0 + 3 + 5 + 2);
+        int64_t at = sw_store_find(store, "b-slide");
+        const sw_store_slide *kept = sw_store_slide_get(store, at);
+        CHECK(kept->scale[0].n_patches == n0 && kept->scale[0].n_left_out[SW_LEFT_UNREADABLE] == 40 - n0);
+        CHECK(kept->scale[0].n_left_out[SW_LEFT_PEN] == 0 && kept->unreadable_fraction == 0.25);
+        CHECK_STR(kept->unreadable_json, "[{\"scale\":0}]");
+        CHECK_STR(sw_store_slide_get(store, 1 - at)->unreadable_json, "[]");
+        for (int i = 0; i < n0; i++) CHECK(patch_is_right(store, at, 0, i));
+        for (int i = 0; i < 5; i++) CHECK(patch_is_right(store, 1 - at, 0, i));
+        sw_store_close(&store);
+        CHECK_OK(sw_store_writer_open(path, SETTINGS, 3, &w, &err));
+    }
+}
+
 TEST(a_second_writer_is_refused)
 {
     sw_error err = {0};
