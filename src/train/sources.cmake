@@ -1,6 +1,7 @@
 list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/attend.c
   ${CMAKE_SOURCE_DIR}/src/train/chunks.c
+  ${CMAKE_SOURCE_DIR}/src/train/compare.c
   ${CMAKE_SOURCE_DIR}/src/train/events.c
   ${CMAKE_SOURCE_DIR}/src/train/lock.c
   ${CMAKE_SOURCE_DIR}/src/train/plan.c
@@ -10,6 +11,8 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/setup.c
   ${CMAKE_SOURCE_DIR}/src/train/state.c
   ${CMAKE_SOURCE_DIR}/src/train/step.c
+  ${CMAKE_SOURCE_DIR}/src/train/sweep.c
+  ${CMAKE_SOURCE_DIR}/src/train/sweep_table.c
   ${CMAKE_SOURCE_DIR}/src/train/train.c
   ${CMAKE_SOURCE_DIR}/src/train/validate.c
   ${CMAKE_SOURCE_DIR}/src/train/validate_risks.c

@@ -23,6 +23,10 @@ if [ $failed -eq 0 ] && [ $count -gt 100 ]; then ok "train --dry-run takes all $
     echo "$failed of $count refused" >>"$T/why"
     not_ok "train --dry-run takes every configuration" "$T/why"
 fi
+for yaml in "$SLIDEWISE_SOURCE"/experiments/*/sweep*.yaml; do
+    run "$SLIDEWISE" sweep "$yaml" --list
+    expect_status "$(basename "$yaml") is a sweep of $(wc -l <"$T/out") runs" 0
+done
 expect_failure "a placeholder cannot be trained on" 1 \
     "slidewise: data.store is still to be filled in: <store of PANDA at 0.25 and 0.5 um/px>" \
     "$SLIDEWISE" train "$SLIDEWISE_SOURCE/experiments/paper/main-r18-panda.yaml"
