@@ -795,3 +795,62 @@ TEST(a_regional_sampler_asks_the_store_for_positions)
     CHECK_OK(sw_loader_next(l, &b, &err));
     CHECK(b && b->bag_patches == 16);
 }
+
+/* A case of several slides is one bag: its patches are those of its slides, in order, in training and in evaluation. */
+TEST(a_case_of_two_slides_is_one_bag)
+{
+    static const char table[] = "case,slide,label,split\nx,s1,a,train\ny,s2,b,train\nx,s4,a,train\nz,s3,b,train\n";
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    CHECK_OK(fixture_new(&f, "store", 2, "augment.preset=none|augment.crop_px=64|augment.crop=false"));
+    CHECK_OK(sw_file_write(f.labels, table, strlen(table), &err));
+    CHECK_OK(sw_config_set(&f.config, "data.bag=case", &err));
+    sw_dataset_free_ptr(&f.dataset);
+    sw_dataset_slides slides = {.store = f.store};
+    CHECK_OK(sw_dataset_load(&f.config, &slides, true, NULL, &f.dataset, &err));
+    CHECK_INT(f.dataset->n_bags, 3);
+    const sw_bag *both = &f.dataset->bag[0];
+    CHECK_STR(both->slide_id, "x");
+    CHECK_INT(sw_bag_patches(f.store, both, 1.0), HIGH + SHORT_HIGH);
+    CHECK_INT(sw_bag_patches(f.store, both, 2.0), 2 * LOW);
+    CHECK_INT(sw_bag_patches(f.store, both, 4.0), 0);
+    CHECK_INT(sw_bag_locate(f.store, both, 1.0, HIGH + SHORT_HIGH).slide, -1);
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    int seen[2] = {0};
+    for (uint32_t epoch = 0; epoch < 4; epoch++) {
+        CHECK_OK(sw_loader_begin(l, epoch, 0, &err));
+        for (;;) {
+            SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+            const sw_pixel_chunk *c = NULL;
+            CHECK_OK(sw_loader_next(l, &b, &err));
+            if (!b) break;
+            CHECK_OK(sw_loader_chunk(l, 0, &c, &err));
+            for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
+                const sw_bag *bag = &f.dataset->bag[b->bag[i / b->bag_patches]];
+                const char *id = sw_store_slide_id(f.store, b->slide[i]);
+                int slide = id[1] - '0', scale = b->scale_index[i];
+                if (bag == both) CHECK(slide == 1 || slide == 4);
+                if (bag == both) seen[slide == 4]++;
+                if (bag != both) CHECK_INT(b->slide[i], bag->store_slide);
+                CHECK(b->patch[i] < patches_of(slide, scale));
+                /* green is 10 * index at the top of a patch: the pixels are those of that patch of that slide */
+                double green = (double)c->images[(i * 3 + 1) * PX * PX] * 0.224 * 255.0 + 0.456 * 255.0;
+                CHECK_NEAR(green, 10.0 * (double)b->patch[i], 0.0, 6.0);
+                double red = (double)c->images[i * 3 * PX * PX] * 0.229 * 255.0 + 0.485 * 255.0;
+                CHECK_NEAR(red, 40.0 * slide + 20.0 * scale, 0.0, 6.0);
+            }
+        }
+    }
+    CHECK(seen[0] > 0 && seen[1] > 0);
+    sw_patch_source *source = NULL;
+    uint8_t rgb[3 * PX * PX];
+    CHECK_OK(sw_bag_source(f.store, both, 1.0, &source, &err));
+    int64_t count = sw_patch_source_count(source), at = HIGH + 2;
+    CHECK_STR(sw_patch_source_name(source), "x");
+    CHECK_INT(count, HIGH + SHORT_HIGH);
+    sw_status status = sw_patch_source_read(source, HIGH + 2, rgb, &err);
+    const char *part = sw_patch_source_name(sw_patch_source_part(source, &at));
+    bool right = status == SW_OK && strcmp(part, "s4") == 0 && at == 2 && abs(rgb[0] - 160) < 6 && abs(rgb[1] - 20) < 6;
+    sw_patch_source_free(source);
+    CHECK(right);
+}
