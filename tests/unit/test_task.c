@@ -107,3 +107,46 @@ TEST(class_weights)
     CHECK_INT(weights_of("train.class_weights=[balanced]", "task.type=survival", &bad, message), SW_E_INVALID);
     CHECK_STR(message, "train.class_weights: task.type survival has no classes");
 }
+
+/* Three bags: an event in the second bin at 5, one censored at 9, an event at 2 in the first. */
+TEST(survival)
+{
+    sw_bag bag[3] = {{.label = 1, .time = 5, .event = true}, {.label = 2, .time = 9}, {.label = 0, .time = 2, .event = true}};
+    const sw_dataset ds = {.bag = bag, .n_bags = 3};
+    const int64_t all[3] = {1, 0, 2};
+    SW_CLEANUP(sw_config_free) sw_config c = {0};
+    int32_t target[6];
+    const char *metric = NULL;
+    double loss = NAN;
+    CHECK_OK(sw_config_default(&c, &err));
+    CHECK_OK(sw_config_set(&c, "task.type=survival", &err));
+    CHECK_OK(sw_config_set(&c, "task.survival.alpha=0.25", &err));
+    sw_task nll = sw_task_of(&c);
+    CHECK(nll.survival && nll.alpha == 0.25 && nll.eps == 1e-7 && nll.width == 2);
+    CHECK_STR(nll.loss_name, "survival_nll");
+    CHECK_INT(nll.outputs(4), 4);
+    nll.targets(&ds, all, 3, target);
+    static const int32_t bins[6] = {2, 1, 1, 0, 0, 0};
+    CHECK(memcmp(target, bins, sizeof bins) == 0);
+    CHECK_OK(sw_task_metric(&nll, 4, "", &metric, &err));
+    CHECK_STR(metric, "c_index");
+    CHECK_INT(sw_task_metric(&nll, 4, "auc", &metric, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "train.metric: 'auc' is none of the metrics of survival: c_index, c_index_ipcw");
+    CHECK_OK(sw_config_set(&c, "task.survival.loss=cox", &err));
+    sw_task cox = sw_task_of(&c);
+    CHECK_STR(cox.loss_name, "cox");
+    CHECK_INT(cox.outputs(4), 1);
+    cox.targets(&ds, all, 3, target);
+    static const int32_t ranks[6] = {2, 0, 1, 1, 0, 1};
+    CHECK(memcmp(target, ranks, sizeof ranks) == 0);
+    sw_backend *be = NULL;
+    const double zero[3] = {0}, hazards[4] = {0.2, -0.3, 0.5, -1};
+    const int32_t second[2] = {1, 0};
+    CHECK_OK(sw_backend_new("ref", &(sw_backend_options){.threads = 1}, &be, &err));
+    sw_status status = sw_task_loss(&cox, be, zero, 1, target, 3, &loss, &err);
+    if (status == SW_OK) CHECK_NEAR(loss, 0.5 * (log(2) + log(3)), 1e-6, 0); /* two events, at risk 2 and 3 */
+    if (status == SW_OK) status = sw_task_loss(&nll, be, hazards, 4, second, 1, &loss, &err);
+    sw_backend_free(be);
+    CHECK_INT(status, SW_OK);
+    CHECK_NEAR(loss, 1.652493954, 1e-6, 0);
+}
