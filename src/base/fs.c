@@ -229,6 +229,20 @@ sw_status sw_file_write_after(const char *path, const void *head, size_t head_si
     return reason == 0 ? SW_OK : path_error(err, "write", path, reason);
 }
 
+sw_status sw_file_keep(const char *path, const char *other, sw_error *err)
+{
+    SW_AUTOFREE char *temporary = sw_asprintf("%s" TEMPORARY "second", other); /* a leftover if we are killed here */
+    if (!temporary) return sw_nomem(err);
+    SW_TRY(sw_file_remove(temporary, err));
+    if (link(path, temporary) != 0) {
+        if (errno == ENOENT || rename(path, other) == 0) return SW_OK;
+        return path_error(err, "rename", path, errno);
+    }
+    int reason = rename(temporary, other) == 0 ? 0 : errno;
+    unlink(temporary); /* it is still there where both names were the same file's already */
+    return reason == 0 ? SW_OK : path_error(err, "write", other, reason);
+}
+
 sw_status sw_file_remove(const char *path, sw_error *err)
 {
     if (unlink(path) == 0 || errno == ENOENT) return SW_OK;

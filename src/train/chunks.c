@@ -17,10 +17,10 @@ static sw_status take_recorded(sw_trainer *t, sw_error *err)
 {
     SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
     sw_train_state state;
-    SW_TRY(sw_weights_open(t->last, &w, err));
+    SW_TRY(sw_weights_open(t->from, &w, err));
     const char *text = sw_weights_metadata(w, sw_trainer_state_key);
     if (!text) return SW_OK; /* sw_trainer_resume says so */
-    SW_TRY(sw_train_state_read(text, t->last, &state, err));
+    SW_TRY(sw_train_state_read(text, t->from, &state, err));
     if (t->config.train.chunk_patches == 0) t->config.train.chunk_patches = state.chunk_patches;
     if (t->config.eval.chunk_patches == 0) t->config.eval.chunk_patches = state.eval_chunk_patches;
     return SW_OK;

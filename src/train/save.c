@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checkpoints: last.safetensors holds everything that training depends on, best*.safetensors a model alone. */
+/* Checkpoints: last.safetensors holds everything that training depends on (previous.safetensors is the one before it, should
+ * the last be damaged), best*.safetensors a model alone. */
 #include <stdio.h>
 #include <string.h>
 
@@ -56,7 +57,9 @@ sw_status sw_trainer_save(sw_trainer *t, sw_error *err)
     sw_weights_writer *w = NULL;
     SW_TRY(sw_weights_writer_new(&w, err));
     sw_status status = put_all(t, w, err);
+    if (status == SW_OK) status = sw_file_keep(t->last, t->previous, err);
     if (status == SW_OK) status = sw_weights_writer_save(w, t->last, err);
+    if (status == SW_OK && t->state.finished) status = sw_file_remove(t->previous, err);
     sw_weights_writer_free(w);
     t->saved_ns = sw_now_ns();
     return status;
@@ -78,7 +81,7 @@ static sw_status get_tensor(const sw_trainer *t, const sw_weights *w, const char
 {
     int64_t at = sw_weights_find(w, name);
     if (at < 0 || !sw_shape_equal(&sw_weights_get(w, (size_t)at)->shape, &out->shape))
-        return sw_error_set(err, SW_E_FORMAT, "%s: holds no fitting %s; delete the file to start again", t->last, name);
+        return sw_error_set(err, SW_E_FORMAT, "%s: holds no fitting %s; delete the file to start again", t->from, name);
     SW_AUTOFREE float *host = sw_malloc((size_t)sw_tensor_count(out) * sizeof *host);
     if (!host) return sw_nomem(err);
     SW_TRY(sw_weights_read_f32(w, (size_t)at, host, err));
@@ -99,17 +102,48 @@ static sw_status other_run(const sw_trainer *t, sw_error *err)
     return sw_error_set(err, SW_E_INVALID,
                         "%s: was trained with another configuration or label table than given now (%s); give the same, or "
                         "choose another run.out",
-                        t->last, key);
+                        t->from, key);
+}
+
+/* Whether a checkpoint can be gone on from: all its bytes are those that were written, and it holds a state. */
+static sw_status check_checkpoint(const char *path, sw_train_state *state, sw_error *err)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    SW_TRY(sw_weights_open(path, &w, err));
+    const char *text = sw_weights_metadata(w, sw_trainer_state_key);
+    if (!sw_weights_checked(w))
+        return sw_error_set(err, SW_E_FORMAT, "%s: carries no checksum: it is damaged, or of an older version", path);
+    if (!text) return sw_error_set(err, SW_E_FORMAT, "%s: not a training checkpoint; choose another run.out", path);
+    return sw_train_state_read(text, path, state, err);
+}
+
+sw_status sw_trainer_find_checkpoint(sw_trainer *t, sw_error *err)
+{
+    sw_train_state state = sw_train_state_start(0);
+    sw_error first;
+    t->from = NULL;
+    if (!sw_path_exists(t->last) && !sw_path_exists(t->previous)) return SW_OK;
+    sw_status status = check_checkpoint(t->last, &state, err);
+    t->from = t->last;
+    if (status == SW_OK && state.finished) return sw_file_remove(t->previous, err); /* a kill may have left it */
+    if (status == SW_OK || status == SW_E_NOMEM || !sw_path_exists(t->previous)) return status;
+    first = *err;
+    if (check_checkpoint(t->previous, &state, err) != SW_OK)
+        return sw_error_set(err, SW_E_FORMAT, "%s; nor can the one before it be used: %s is damaged, too", first.message, t->previous);
+    sw_log_warning(t->sink, "%s; going on from the checkpoint before it, %s (epoch %d, step %lld)", first.message, t->previous,
+                   state.epoch + 1, (long long)state.steps);
+    t->from = t->previous;
+    return sw_file_remove(t->last, err); /* or it would become the previous one */
 }
 
 sw_status sw_trainer_resume(sw_trainer *t, sw_error *err)
 {
     SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
     uint64_t hash = t->state.config_hash;
-    SW_TRY(sw_weights_open(t->last, &w, err));
+    SW_TRY(sw_weights_open(t->from, &w, err));
     const char *state = sw_weights_metadata(w, sw_trainer_state_key);
-    if (!state) return sw_error_set(err, SW_E_FORMAT, "%s: not a training checkpoint; choose another run.out", t->last);
-    SW_TRY(sw_train_state_read(state, t->last, &t->state, err));
+    if (!state) return sw_error_set(err, SW_E_FORMAT, "%s: not a training checkpoint; choose another run.out", t->from);
+    SW_TRY(sw_train_state_read(state, t->from, &t->state, err));
     if (t->state.config_hash != hash) return other_run(t, err);
     t->state.chunk_patches = t->config.train.chunk_patches; /* a checkpoint of an older version has none */
     t->state.eval_chunk_patches = t->config.eval.chunk_patches;

@@ -45,13 +45,15 @@ static sw_status open_run_dir(sw_trainer *t, sw_error *err)
     const char *out = t->config.run.out;
     t->checkpoints = sw_path_join(out, "checkpoints");
     t->last = t->checkpoints ? sw_path_join(t->checkpoints, "last.safetensors") : NULL;
-    if (!t->last) return sw_nomem(err);
+    t->previous = t->checkpoints ? sw_path_join(t->checkpoints, "previous.safetensors") : NULL;
+    if (!t->last || !t->previous) return sw_nomem(err);
     SW_TRY(sw_mkdir_p(t->checkpoints, err));
     SW_TRY(sw_trainer_lock(t, err));
-    if (!t->options->resume && sw_path_exists(t->last))
+    if (!t->options->resume && (sw_path_exists(t->last) || sw_path_exists(t->previous)))
         return sw_error_set(err, SW_E_INVALID,
                             "%s: holds a run already; go on with it (--resume) or choose another run.out", out);
-    /* A kill within a checkpoint's writing leaves the part that was written, and checkpoints are large. */
+    /* A kill within a file's writing leaves the part that was written, and checkpoints are large. */
+    SW_TRY(sw_dir_remove_leftovers(out, err));
     return sw_dir_remove_leftovers(t->checkpoints, err);
 }
 
@@ -239,7 +241,8 @@ sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_err
     SW_TRY(load_data(t, err));
     SW_TRY(open_run_dir(t, err));
     SW_TRY(sw_trainer_make_model(t, t->task.outputs(t->dataset->n_classes), false, err));
-    bool resumed = options->resume && sw_path_exists(t->last);
+    if (options->resume) SW_TRY(sw_trainer_find_checkpoint(t, err));
+    bool resumed = t->from != NULL;
     SW_TRY(sw_trainer_choose_chunks(t, resumed, err));
     SW_TRY(describe_use(t, err));
     SW_TRY(make_loader(t, err));
@@ -270,6 +273,7 @@ void sw_trainer_close(sw_trainer *t)
     sw_free(t->class_weight);
     sw_free(t->checkpoints);
     sw_free(t->last);
+    sw_free(t->previous);
     sw_trainer_unlock(t);
     sw_config_free(&t->config);
 }

@@ -26,6 +26,8 @@ typedef struct sw_trainer {
     sw_config config;
     char *checkpoints; /* RUN/checkpoints */
     char *last;        /* RUN/checkpoints/last.safetensors */
+    char *previous;    /* RUN/checkpoints/previous.safetensors: the one before, until the run is done */
+    const char *from;  /* the one of both that is resumed; NULL: the run begins */
     sw_store *store;
     sw_dataset *dataset;
     sw_bag_scales scales;
@@ -75,7 +77,9 @@ void sw_trainer_attend_free(sw_trainer *t);
 /* --- save.c */
 extern const char sw_trainer_state_key[]; /* of a checkpoint's metadata */
 sw_status sw_trainer_save(sw_trainer *t, sw_error *err) SW_MUST_CHECK;   /* last.safetensors, with all state */
-sw_status sw_trainer_resume(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* from last.safetensors */
+/* Sets t->from. A last checkpoint that is damaged is told, and the one before it taken. */
+sw_status sw_trainer_find_checkpoint(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
+sw_status sw_trainer_resume(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* from t->from */
 /* best.safetensors, best_ema.safetensors: a model alone. */
 sw_status sw_trainer_save_best(sw_trainer *t, int view, sw_error *err) SW_MUST_CHECK;
 char *sw_trainer_best_path(const sw_trainer *t, int view); /* owned; NULL: no memory */

@@ -11,6 +11,12 @@
 
 enum { MAX_HEADER = 100 * 1024 * 1024 };
 
+/* What our writer begins each header with; eight hexadecimal digits follow: CRC-32C of the whole file with zeros in their
+ * place. To others it is one more text among the metadata. */
+static const char checksum_start[] = "{\"__metadata__\":{\"slidewise.crc32c\":\"";
+enum { CHECKSUM_AT = 8 + sizeof checksum_start - 1, CHECKSUM_DIGITS = 8 };
+static const char no_checksum[] = "00000000";
+
 static const struct {
     const char *name;
     sw_dtype dtype;
@@ -65,8 +71,24 @@ static sw_status read_entry(sw_weights *w, const char *name, const sw_json *v, c
     return sw_weights_add(w, name, dtype, &shape, data + begin, err);
 }
 
+/* Compares with the checksum, where there is one. */
+static sw_status check_sum(sw_weights *w, sw_error *err)
+{
+    char text[CHECKSUM_DIGITS + 1];
+    if (w->map_bytes < CHECKSUM_AT + CHECKSUM_DIGITS || memcmp(w->map + 8, checksum_start, sizeof checksum_start - 1) != 0) return SW_OK;
+    uint32_t crc = sw_crc32c(0, w->map, CHECKSUM_AT);
+    crc = sw_crc32c(crc, no_checksum, CHECKSUM_DIGITS);
+    crc = sw_crc32c(crc, w->map + CHECKSUM_AT + CHECKSUM_DIGITS, w->map_bytes - CHECKSUM_AT - CHECKSUM_DIGITS);
+    snprintf(text, sizeof text, "%08x", (unsigned)crc);
+    w->checked = memcmp(text, w->map + CHECKSUM_AT, CHECKSUM_DIGITS) == 0;
+    if (w->checked) return SW_OK;
+    return sw_error_set(err, SW_E_FORMAT, "%s: damaged: its bytes are not those that were written (checksum); take it from a copy",
+                        w->path);
+}
+
 sw_status sw_safetensors_read(sw_weights *w, sw_error *err)
 {
+    SW_TRY(check_sum(w, err));
     uint64_t header = read_u64(w->map);
     if (header > w->map_bytes - 8 || header > MAX_HEADER || header < 2)
         return sw_error_set(err, SW_E_FORMAT,
@@ -152,13 +174,18 @@ sw_status sw_weights_writer_save(const sw_weights_writer *w, const char *path, s
     SW_CLEANUP(sw_buf_free) sw_buf file = {0};
     uint8_t length[8] = {0};
     sw_buf_append(&file, length, sizeof length);
-    sw_buf_puts(&file, "{");
-    if (w->text.size > 0) sw_buf_printf(&file, "\"__metadata__\":{%s}%s", w->text.data, w->header.size > 0 ? "," : "");
+    sw_buf_printf(&file, "%s%s\"", checksum_start, no_checksum);
+    if (w->text.size > 0) sw_buf_printf(&file, ",%s", w->text.data);
+    sw_buf_puts(&file, w->header.size > 0 ? "}," : "}");
     if (w->header.size > 0) sw_buf_append(&file, w->header.data, w->header.size);
     sw_buf_puts(&file, "}");
     while (file.size % 8 != 0 && !file.failed) sw_buf_puts(&file, " "); /* data start aligned */
     SW_TRY(sw_buf_status(&file, err));
     uint64_t header = file.size - 8;
     for (int i = 0; i < 8; i++) file.data[i] = (char)(header >> (8 * i) & 255);
+    uint32_t crc = sw_crc32c(sw_crc32c(0, file.data, file.size), w->data.data, w->data.size);
+    char digits[CHECKSUM_DIGITS + 1];
+    snprintf(digits, sizeof digits, "%08x", (unsigned)crc);
+    memcpy(file.data + CHECKSUM_AT, digits, CHECKSUM_DIGITS);
     return sw_file_write_after(path, file.data, file.size, w->data.data, w->data.size, err); /* data are large: no copy */
 }

@@ -111,6 +111,11 @@ sw_status sw_weights_add_text(sw_weights *w, const char *key, const char *value,
     return t->key && t->value ? SW_OK : sw_nomem(err);
 }
 
+bool sw_weights_checked(const sw_weights *w)
+{
+    return w->checked;
+}
+
 const char *sw_weights_path(const sw_weights *w)
 {
     return w->path;

@@ -3,6 +3,7 @@
 #ifndef SW_WEIGHTS_WEIGHTS_H
 #define SW_WEIGHTS_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,13 +19,14 @@ typedef struct sw_weight {
 
 typedef struct sw_weights sw_weights;
 
-/* Opens a weight file of any of the formats, told by its content. The whole structure is checked here; a damaged or
- * foreign file is SW_E_FORMAT with a sentence. *out is owned by the caller; untouched on failure. */
+/* Opens a weight file of any of the formats, told by its content. The whole structure is checked here, and of files that
+ * sw_weights_writer_save wrote every byte; a damaged or foreign file is SW_E_FORMAT with a sentence. *out is owned by the caller; untouched on failure. */
 sw_status sw_weights_open(const char *path, sw_weights **out, sw_error *err) SW_MUST_CHECK;
 void sw_weights_close(sw_weights *weights);
 void sw_weights_close_ptr(sw_weights **weights); /* for SW_CLEANUP */
 
 const char *sw_weights_path(const sw_weights *weights);
+bool sw_weights_checked(const sw_weights *weights); /* it carries a checksum, so that every byte was checked */
 size_t sw_weights_count(const sw_weights *weights);
 const sw_weight *sw_weights_get(const sw_weights *weights, size_t index); /* in file order */
 int64_t sw_weights_find(const sw_weights *weights, const char *name);     /* -1: absent */
@@ -35,7 +37,7 @@ const char *sw_weights_metadata(const sw_weights *weights, const char *key);
 sw_status sw_weights_read_f32(const sw_weights *weights, size_t index, float *out, sw_error *err) SW_MUST_CHECK;
 sw_status sw_weights_read_i64(const sw_weights *weights, size_t index, int64_t *out, sw_error *err) SW_MUST_CHECK;
 
-/* --- writing safetensors: the same content gives the same bytes */
+/* --- writing safetensors: the same content gives the same bytes, with a checksum among the metadata ("slidewise.crc32c") */
 typedef struct sw_weights_writer sw_weights_writer;
 sw_status sw_weights_writer_new(sw_weights_writer **out, sw_error *err) SW_MUST_CHECK;
 void sw_weights_writer_free(sw_weights_writer *writer);

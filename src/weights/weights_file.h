@@ -19,6 +19,7 @@ struct sw_weights {
     char *path;
     const uint8_t *map; /* the whole file, mapped read-only */
     size_t map_bytes;
+    bool checked;       /* it carries a checksum, and has it */
     void **block;       /* memory that entries point into besides the map; owned */
     size_t n_blocks, blocks_capacity;
     sw_weight_entry *entry;

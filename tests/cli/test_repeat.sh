@@ -57,26 +57,30 @@ kill_it() {
 }
 finished() { grep -q '"event": *"stop"' "$1/log.jsonl" 2>/dev/null; }
 
-# Five kills at random moments; each may fall before the first checkpoint, within a step, a validation or a write.
+# Twenty kills at random moments, those that come before the run's start among them; each may fall within a step, a validation
+# or a write. A run gets a sixth of its time before it is killed, at most, and a run that is done makes room for the next.
 seed=${SW_TEST_SEED:-$$}
 echo "# kills at random moments of SW_TEST_SEED=$seed, in a run of $took_ms ms"
 RANDOM=$seed
 kills=0
+runs=1
 : >"$T/trouble"
-for _ in 1 2 3 4 5; do
-    start "$T/k"
-    ms=$((30 + RANDOM % (took_ms / 4 + 1)))
-    echo "# kill after $ms ms"
+for _ in {1..30}; do
+    start "$T/k$runs"
+    ms=$((10 + RANDOM % (took_ms / 6 + 1)))
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
     kill_it
-    finished "$T/k" && break
+    [ $kills -ge 20 ] && break
+    finished "$T/k$runs" && runs=$((runs + 1))
 done
-run "$SLIDEWISE" train "$T/tiny.yaml" --quiet --resume --set "run.out=$T/k" "${hard[@]}"
-expect_status "resumed after $kills kills" 0
-check "at least four of the kills met a run at work" test "$kills" -ge 4
+for k in $(seq $runs); do
+    run "$SLIDEWISE" train "$T/tiny.yaml" --quiet --resume --set "run.out=$T/k$k" "${hard[@]}"
+    expect_status "run $k of $runs, resumed after its kills ($kills in all)" 0
+    check "run $k: the same bytes as never killed" same_run "$T/a" "$T/k$k"
+    check "run $k: each epoch is in the log once" test "$(json_value epoch <(grep '"event": *"epoch"' "$T/k$k/log.jsonl") | tr '\n' ' ')" = "1 2 3 4 "
+done
+check "twenty kills met a run at work" test "$kills" -ge 20
 check "no attempt to resume failed" test ! -s "$T/trouble"
-check "killed and resumed: the same bytes as never killed" same_run "$T/a" "$T/k"
-check "each epoch is in the log once" test "$(json_value epoch <(grep '"event": *"epoch"' "$T/k/log.jsonl") | tr '\n' ' ')" = "1 2 3 4 "
 
 # Kills while a checkpoint is being written: a temporary file that was not there before is there.
 kills=0
@@ -100,7 +104,7 @@ expect_status "resumed after $caught kills within a write" 0
 check "at least two kills met a checkpoint being written" test "$caught" -ge 2
 check "no attempt to resume failed then" test ! -s "$T/trouble"
 check "killed while writing: the same bytes" same_run "$T/a" "$T/m"
-check "no half-written file is left" test -z "$(find "$T/m" "$T/k" -name '*.tmp-*')"
+check "no half-written file is left" test -z "$(find "$T/m" "$T"/k* -name '*.tmp-*')"
 
 # --- threads
 

@@ -206,8 +206,8 @@ static sw_status state_of(const char *name, sw_train_state *out)
 /* Checkpoints are large for a test's folder. */
 static void drop(const char *name)
 {
-    static const char *const files[] = {"last", "best", "best_main"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const files[] = {"last", "previous", "best", "best_main"};
+    for (int i = 0; i < 4; i++) {
         char path[400];
         snprintf(path, sizeof path, "%s/checkpoints/%s.safetensors", run_dir(name), files[i]);
         if (sw_file_remove(path, &err) != SW_OK) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
@@ -512,6 +512,82 @@ TEST(a_frozen_encoder_does_not_move)
     CHECK(mil_moved);
     drop("frozen1");
     drop("frozen2");
+}
+
+/* --- checkpoints that were damaged */
+
+static char warned[900];
+
+static void take_warning(void *ctx, sw_log_level level, const char *text)
+{
+    (void)ctx;
+    if (level == SW_LOG_WARNING && strstr(text, "checkpoint")) snprintf(warned, sizeof warned, "%s", text);
+}
+
+/* Flips a bit at `share` of the file's length, or cuts it there. */
+static sw_status damage(const char *path, double share, bool cut)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf file = {0};
+    SW_TRY(sw_file_read(path, &file, &err));
+    size_t at = (size_t)((double)file.size * share);
+    if (!cut) file.data[at < file.size ? at : file.size - 1] ^= 4;
+    return sw_file_write(path, file.data, cut ? at : file.size, &err);
+}
+
+TEST(a_damaged_checkpoint_gives_way_to_the_one_before)
+{
+    static const struct { double share; bool cut; } kind[] = {{0, false}, {0.0001, false}, {0.3, false}, {0.7, false}, {1, false},
+                                                              {0, true}, {0.0001, true}, {0.5, true}, {0.99999, true}};
+    const char *sets = RESUMED "|train.checkpoint_minutes=0|train.epochs=2";
+    sw_sink sink = {.log = take_warning};
+    char last[400], previous[400], expected[900];
+    sw_train_result r;
+    CHECK_OK(train_all("sound", both, sets, NULL));
+    CHECK(has_file("sound", "checkpoints/last.safetensors") && !has_file("sound", "checkpoints/previous.safetensors"));
+    CHECK_OK(train("broken", (setup){.table = both, .sets = sets, .stop_after = 5}, &r));
+    CHECK(r.cancelled);
+    snprintf(last, sizeof last, "%s/checkpoints/last.safetensors", run_dir("broken"));
+    snprintf(previous, sizeof previous, "%s/checkpoints/previous.safetensors", run_dir("broken"));
+    for (size_t i = 0; i < sizeof kind / sizeof kind[0]; i++) {
+        sw_train_state s;
+        SW_CLEANUP(sw_buf_free) sw_buf a = {0}, b = {0};
+        CHECK_OK(sw_file_read(last, &a, &err));
+        CHECK_OK(sw_file_read(previous, &b, &err));
+        CHECK_OK(damage(last, kind[i].share, kind[i].cut));
+        warned[0] = '\0';
+        CHECK_OK(train("broken", (setup){.table = both, .sets = sets, .resume = true, .stop_after = 1, .sink = &sink}, &r));
+        CHECK(r.cancelled && strncmp(warned, last, strlen(last)) == 0);
+        snprintf(expected, sizeof expected, "; going on from the checkpoint before it, %s (epoch 2, step 4)", previous);
+        CHECK(strstr(warned, expected));
+        CHECK_OK(state_of("broken", &s));
+        CHECK(s.steps == 6);
+        CHECK_OK(sw_file_write(last, a.data, a.size, &err)); /* as it was, for the next kind */
+        CHECK_OK(sw_file_write(previous, b.data, b.size, &err));
+    }
+    CHECK_OK(damage(last, 0.6, false));
+    CHECK_OK(train("broken", (setup){.table = both, .sets = sets, .resume = true}, &r));
+    CHECK(!r.cancelled && r.steps == 8);
+    CHECK(same_files("sound", "broken", "checkpoints/best.safetensors"));
+    CHECK(same_files("sound", "broken", "predictions_test.csv"));
+    drop("sound");
+    drop("broken");
+}
+
+TEST(two_damaged_checkpoints_are_refused)
+{
+    char last[400], previous[400], expected[1200];
+    sw_train_result r;
+    CHECK_OK(train("lost", (setup){.table = both, .sets = "train.checkpoint_minutes=0", .stop_after = 3}, &r));
+    snprintf(last, sizeof last, "%s/checkpoints/last.safetensors", run_dir("lost"));
+    snprintf(previous, sizeof previous, "%s/checkpoints/previous.safetensors", run_dir("lost"));
+    CHECK_OK(damage(last, 0.5, false));
+    CHECK_OK(damage(previous, 0.5, false));
+    CHECK(train("lost", (setup){.table = both, .sets = "train.checkpoint_minutes=0", .resume = true}, &r) == SW_E_FORMAT);
+    snprintf(expected, sizeof expected,
+             "%s: damaged: its bytes are not those that were written (checksum); take it from a copy; nor can the one before it be "
+             "used: %s is damaged, too", last, previous);
+    CHECK_STR(err.message, expected);
+    drop("lost");
 }
 
 /* --- attention sampling */

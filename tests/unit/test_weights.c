@@ -533,3 +533,41 @@ TEST(what_the_writer_writes_comes_back_and_is_the_same_each_time)
     CHECK_STR(sw_weights_metadata(w, "step"), "12");
     CHECK_STR(sw_weights_metadata(w, "note"), "line\nbreak");
 }
+
+/* A bit that flips anywhere, or an end that is missing, is seen; only a file whose checksum can no longer be told as one may
+ * be read, and that file says that it was not checked. */
+TEST(every_bit_of_what_the_writer_writes_is_checked)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf whole = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "whole.safetensors");
+    SW_AUTOFREE char *damaged = sw_path_join(sw_test_dir(), "damaged.safetensors");
+    char expected[600];
+    int unchecked = 0;
+    CHECK(write_sample(path));
+    CHECK_OK(sw_file_read(path, &whole, &err));
+    for (size_t bit = 0; bit < 8 * whole.size; bit += 3) {
+        SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+        whole.data[bit / 8] ^= (char)(1 << bit % 8);
+        CHECK_OK(sw_file_write(damaged, whole.data, whole.size, &err));
+        whole.data[bit / 8] ^= (char)(1 << bit % 8);
+        if (sw_weights_open(damaged, &w, &err) != SW_OK) continue;
+        unchecked++;
+        CHECK(!sw_weights_checked(w) && bit / 8 >= 8 && bit / 8 < 48); /* in the key itself */
+    }
+    CHECK(unchecked < 8 * 40 / 3 + 1);
+    for (size_t size = 0; size < whole.size; size += 5) {
+        SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+        CHECK_OK(sw_file_write(damaged, whole.data, size, &err));
+        CHECK(sw_weights_open(damaged, &w, &err) == SW_E_FORMAT);
+    }
+    whole.data[whole.size - 1] ^= 1;
+    CHECK_OK(sw_file_write(damaged, whole.data, whole.size, &err));
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    CHECK(sw_weights_open(damaged, &w, &err) == SW_E_FORMAT);
+    snprintf(expected, sizeof expected,
+             "%s: damaged: its bytes are not those that were written (checksum); take it from a copy", damaged);
+    CHECK_STR(err.message, expected);
+    CHECK_OK(sw_weights_open(path, &w, &err));
+    CHECK(sw_weights_checked(w));
+    CHECK_INT(strlen(sw_weights_metadata(w, "slidewise.crc32c")), 8);
+}
