@@ -58,7 +58,7 @@ static sw_status prepare(const bench_args *args, work *w, bench_case *c, sw_erro
     SW_TRY(sw_store_open(path, &w->store, err));
     SW_TRY(sw_patch_source_store(w->store, 0, 0, &w->source, err));
     SW_TRY(sw_pool_new(w->be->threads, &w->pool, err));
-    w->options = (sw_infer_options){.chunk_patches = chunk, .crop_px = 224, .ahead = 2, .pool = w->pool};
+    w->options = (sw_infer_options){.chunk_patches = chunk, .crop_px = 224, .ahead = 1, .pool = w->pool};
     int64_t n = sw_patch_source_count(w->source);
     *c = (bench_case){.name = "whole slide, store to logits",
                       .unit = "patches",

@@ -119,7 +119,7 @@ static sw_status look(const bench *b, sw_backend *be, sw_pool *pool, const sw_st
     sw_model *model = NULL;
     sw_patch_source *source = NULL;
     sw_bag_result result = {0};
-    sw_infer_options io = {.chunk_patches = b->chunk, .crop_px = (int)b->px, .ahead = 2, .pool = pool};
+    sw_infer_options io = {.chunk_patches = b->chunk, .crop_px = (int)b->px, .ahead = 1, .pool = pool};
     SW_TRY(sw_model_new(be, SW_F32, &mo, &model, err));
     sw_status status = sw_patch_source_store(store, patches == b->largest ? 0 : 1, 0, &source, err);
     if (status == SW_OK) status = sw_infer_bag(model, source, &io, &result, err);

@@ -228,6 +228,7 @@ struct sw_prefetch {
     int64_t count, taken;
     int ahead;
     bool closed; /* a producer failed */
+    bool holds, held; /* what is handed out counts as in flight, and there is such an item */
     slot slot[]; /* [ahead]: index i lives in slot i % ahead */
 };
 
@@ -282,11 +283,34 @@ static void wait_for_slot(sw_prefetch *p, const slot *s)
     p->pool->waiting--;
 }
 
+/* One more item may be begun; with the lock held. */
+static void move_window(sw_prefetch *p)
+{
+    if (p->closed || p->job.limit >= p->count) return;
+    p->job.limit++;
+    pthread_cond_broadcast(&p->pool->wake); /* one alone could be a thread that may not work now */
+}
+
+void sw_prefetch_hold(sw_prefetch *p)
+{
+    p->holds = true;
+}
+
+void sw_prefetch_done(sw_prefetch *p)
+{
+    if (!p->held) return;
+    p->held = false;
+    pthread_mutex_lock(&p->pool->lock);
+    move_window(p);
+    pthread_mutex_unlock(&p->pool->lock);
+}
+
 sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_error *err)
 {
     *item = NULL;
     if (waited_ns) *waited_ns = 0;
     if (p->taken >= p->count) return SW_OK;
+    sw_prefetch_done(p);
     slot *s = &p->slot[p->taken % p->ahead];
     pthread_mutex_lock(&p->pool->lock);
     if (!s->ready) {
@@ -299,10 +323,8 @@ sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_e
         *item = s->item;
         *s = (slot){0};
         p->taken++;
-        if (!p->closed && p->job.limit < p->count) { /* move the window */
-            p->job.limit++;
-            pthread_cond_broadcast(&p->pool->wake); /* one alone could be a thread that may not work now */
-        }
+        p->held = p->holds;
+        if (!p->held) move_window(p);
     } else if (err) {
         *err = s->error; /* stays in its slot: every later call fails alike */
         err->code = status;

@@ -37,6 +37,10 @@ sw_status sw_prefetch_new(sw_pool *pool, int64_t count, int ahead, sw_produce_fn
 /* Next item, owned by the caller; *item NULL at the end. *waited_ns (may be NULL) is how long this
  * call had to wait: the loader was the limit. */
 sw_status sw_prefetch_next(sw_prefetch *p, void **item, int64_t *waited_ns, sw_error *err) SW_MUST_CHECK;
+/* From now on the item handed out last is one of the `ahead`, until sw_prefetch_done says that its memory is free or the
+ * next one is asked for: no more than `ahead` items are ever in memory. */
+void sw_prefetch_hold(sw_prefetch *p);
+void sw_prefetch_done(sw_prefetch *p);
 void sw_prefetch_free(sw_prefetch *p); /* discards what was not taken */
 
 int64_t sw_now_ns(void); /* monotonic */

@@ -122,7 +122,7 @@ typedef struct sw_loader_options {
     bool drop_last;
     uint64_t seed;
     int64_t chunk_patches; /* patches per chunk of pixels, >= 1 */
-    int ahead;             /* chunks prepared ahead, >= 1, also of the next steps */
+    int ahead;             /* chunks in memory, >= 1: prepared, also of the next steps, or handed out and not done with */
     bool once;             /* every chunk of a step is asked for once; false: twice, where a step has several */
     int64_t keep_bytes;    /* of pixels that may wait for the second pass instead of being decoded again; 0: none */
 } sw_loader_options;
@@ -146,7 +146,7 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
 void sw_loader_free(sw_loader *loader);
 int64_t sw_loader_steps(const sw_loader *loader); /* per epoch */
 int64_t sw_loader_bags(const sw_loader *loader); /* per epoch, with those that come again */
-/* Bytes of pixels that are in memory at most: ahead + 1 chunks and those that are kept. */
+/* Bytes of pixels that are in memory at most: `ahead` chunks, the one handed out among them, and those that are kept. */
 int64_t sw_loader_bytes(const sw_loader *loader);
 /* Begins epoch `epoch` (0-based) at step `first_step` (resuming); what was prefetched before is dropped. */
 sw_status sw_loader_begin(sw_loader *loader, uint32_t epoch, int64_t first_step, sw_error *err) SW_MUST_CHECK;
@@ -170,7 +170,7 @@ sw_status sw_loader_crops(const sw_loader *loader, int64_t step, int64_t bag_of_
 sw_status sw_loader_next(sw_loader *loader, sw_batch **batch, sw_error *err) SW_MUST_CHECK;
 /* Chunk `chunk` of that step. They must be asked for in the order 0, 1, … and then, without `once` and if there are
  * several, 0, 1, … once more; anything else is SW_E_INTERNAL. Borrowed until the next call for this loader, or until
- * sw_loader_done gives its memory back to the decoders earlier (for those who have copied it). A damaged patch is the error
+ * sw_loader_done gives its memory back earlier (for those who have copied it): with ahead 1 the decoders go on only then. A damaged patch is the error
  * of its chunk. */
 sw_status sw_loader_chunk(sw_loader *loader, int64_t chunk, const sw_pixel_chunk **out, sw_error *err) SW_MUST_CHECK;
 void sw_loader_done(sw_loader *loader);
@@ -200,7 +200,7 @@ typedef struct sw_eval_loader_options {
     int crop_px;
     int64_t chunk_patches;
     sw_channel_order channel_order;
-    int ahead; /* chunks prepared ahead, >= 1 */
+    int ahead; /* chunks in memory, >= 1: prepared, or handed out and not done with */
     const sw_crop *crop; /* [patches of the source] how each is cut, borrowed; NULL: whole */
     bool scaled;         /* with `crop`: as augment.fast_decode scaled */
 } sw_eval_loader_options;
@@ -213,5 +213,7 @@ void sw_eval_loader_free(sw_eval_loader *loader);
 /* The next chunk, owned by the caller; *chunk NULL at the end. waited_ns may be NULL. */
 sw_status sw_eval_loader_next(sw_eval_loader *loader, sw_eval_chunk **chunk, int64_t *waited_ns, sw_error *err)
     SW_MUST_CHECK;
+/* Frees the chunk handed out last, and lets the decoders begin another in its place. */
+void sw_eval_loader_done(sw_eval_loader *loader, sw_eval_chunk *chunk);
 
 #endif

@@ -92,8 +92,15 @@ sw_status sw_eval_loader_new(sw_patch_source *source, const sw_eval_loader_optio
         sw_makers_clear(&l->makers);
         return status;
     }
+    sw_prefetch_hold(l->prefetch);
     *out = SW_STEAL(l);
     return SW_OK;
+}
+
+void sw_eval_loader_done(sw_eval_loader *loader, sw_eval_chunk *chunk)
+{
+    sw_eval_chunk_free(chunk);
+    sw_prefetch_done(loader->prefetch);
 }
 
 void sw_eval_loader_free(sw_eval_loader *loader)

@@ -203,7 +203,7 @@ static void measure(sw_loader *l)
     if (twice) l->keep = o->keep_bytes / (int64_t)l->buffer_bytes;
     if (l->keep > l->most_chunks) l->keep = l->most_chunks;
     l->step_items = l->most_chunks + (twice ? l->most_chunks - l->keep : 0);
-    l->buffers = o->ahead + 1 + l->keep;
+    l->buffers = o->ahead + l->keep;
     l->plans = o->ahead + 2; /* so many steps may have an item in work */
 }
 
@@ -324,6 +324,13 @@ sw_loader_count sw_loader_counted(const sw_loader *loader)
     return loader->count;
 }
 
+static sw_status begin_stream(sw_loader *l, sw_error *err)
+{
+    SW_TRY(sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err));
+    sw_prefetch_hold(l->prefetch);
+    return SW_OK;
+}
+
 sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_error *err)
 {
     if (first_step < 0 || first_step > l->steps) {
@@ -339,7 +346,7 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
     sw_sample_order(l->options.seed, epoch, l->order, l->draw.n_bags);
     bool waits = l->scales.plan.sampler == SW_SAMPLER_ATTENTION; /* for sw_loader_give */
     l->items_left = waits ? 0 : (l->steps - first_step) * l->step_items;
-    return sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err);
+    return begin_stream(l, err);
 }
 
 sw_status sw_loader_give(sw_loader *l, int64_t step, const sw_batch_given *given, sw_error *err)
@@ -351,7 +358,7 @@ sw_status sw_loader_give(sw_loader *l, int64_t step, const sw_batch_given *given
     l->draw.given = &l->given;
     l->first_step = l->next_step = step;
     l->items_left = l->step_items;
-    return sw_prefetch_new(l->pool, l->items_left, l->options.ahead, produce, discard, l, &l->prefetch, err);
+    return begin_stream(l, err);
 }
 
 int64_t sw_loader_step_bags(const sw_loader *l, int64_t step, const int64_t **bag)
@@ -445,4 +452,5 @@ void sw_loader_done(sw_loader *l)
     int64_t chunks = sw_batch_chunks(it->batch), chunk = it->chunk.first / it->batch->chunk_patches;
     if (chunks > 1 && l->asked <= chunks && chunk < l->keep) l->kept[chunk] = it; /* the first pass */
     else item_free(l, it);
+    if (l->prefetch) sw_prefetch_done(l->prefetch);
 }

@@ -32,27 +32,34 @@ double sw_survival_host(const double *logit, int n, double *survival)
     return -sum;
 }
 
-/* One chunk of pixels -> rows [first, first + n) of `features` [n_patches, dim] on the host. */
-static sw_status encode_chunk(sw_model *model, const sw_eval_chunk *chunk, float *features, sw_error *err)
+/* Pixels (released) -> features [n, dim] on the host. */
+static sw_status encode_images(sw_model *model, sw_tensor *images, float *features, sw_error *err)
 {
-    sw_backend *be = sw_model_backend(model);
     sw_nn_mode mode = sw_nn_mode_eval();
     sw_tape *tape = NULL;
-    sw_tensor images = {0};
-    sw_shape shape = SW_SHAPE(chunk->count, 3, chunk->px, chunk->px);
-    SW_TRY(sw_tensor_from(&be->device, SW_F32, shape, chunk->images, &images, err));
-    sw_status status = sw_tape_new(be, false, &tape, err);
+    sw_status status = sw_tape_new(sw_model_backend(model), false, &tape, err);
     if (status == SW_OK) {
-        sw_var *x = sw_tape_constant(tape, &images);
-        sw_tensor_release(&images); /* the encoder may let go of them */
+        sw_var *x = sw_tape_constant(tape, images);
+        sw_tensor_release(images); /* the encoder may let go of them */
         sw_var *out = sw_model_encode(model, tape, x, &mode);
         status = sw_tape_status(tape, err);
-        if (status == SW_OK)
-            status = sw_tensor_download_f32(sw_var_value(out), features + chunk->first * sw_model_dim(model), err);
+        if (status == SW_OK) status = sw_tensor_download_f32(sw_var_value(out), features, err);
     }
-    sw_tensor_release(&images);
+    sw_tensor_release(images);
     sw_tape_free(tape);
     return status;
+}
+
+/* One chunk (freed) -> its rows of `features` [n_patches, dim] on the host. The next one is decoded into its place while
+ * this one is computed. */
+static sw_status encode_chunk(sw_model *model, sw_eval_loader *loader, sw_eval_chunk *chunk, float *features, sw_error *err)
+{
+    sw_tensor images = {0};
+    sw_shape shape = SW_SHAPE(chunk->count, 3, chunk->px, chunk->px);
+    float *rows = features + chunk->first * sw_model_dim(model);
+    sw_status status = sw_tensor_from(&sw_model_backend(model)->device, SW_F32, shape, chunk->images, &images, err);
+    sw_eval_loader_done(loader, chunk);
+    return status == SW_OK ? encode_images(model, &images, rows, err) : status;
 }
 
 static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features,
@@ -72,9 +79,8 @@ static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_i
         int64_t waited_ns = 0, start_ns = sw_now_ns();
         status = sw_eval_loader_next(loader, &chunk, &waited_ns, err);
         if (status != SW_OK || !chunk) break;
-        status = encode_chunk(model, chunk, features, err);
         int64_t done = chunk->first + chunk->count;
-        sw_eval_chunk_free(chunk);
+        status = encode_chunk(model, loader, chunk, features, err);
         if (status != SW_OK) break;
         bool starved = waited_ns > (sw_now_ns() - start_ns) / 2;
         if (o->meter)
@@ -126,6 +132,7 @@ static sw_status infer(sw_model *model, sw_patch_source *source, const sw_infer_
     SW_TRY(encode_all(model, source, o, features, err));
     sw_tensor bag = {0};
     SW_TRY(sw_tensor_from(&sw_model_backend(model)->device, SW_F32, SW_SHAPE(1, n, dim), features, &bag, err));
+    sw_free(SW_STEAL(features));
     sw_status status = aggregate(model, &bag, out, err);
     sw_tensor_release(&bag);
     SW_TRY(status);

@@ -31,7 +31,7 @@ sw_status sw_memory_measure(sw_model *model, int px, bool training, sw_memory_co
 /* What goes on at once, besides the measured part. */
 typedef struct sw_memory_load {
     int64_t patches;     /* of a step (all bags), or of the largest slide */
-    int64_t waiting;     /* chunks of pixels that the loader holds for each that is computed */
+    int64_t waiting;     /* chunks of pixels that the loader holds besides the one that is computed */
     double other;        /* bytes: decoding, the checkpoint as it is written */
 } sw_memory_load;
 

@@ -240,7 +240,7 @@ static sw_status infer(sw_predictor *p, const char *name, parts *all, sw_bag_res
     sw_infer_options o = {.chunk_patches = p->chunk_patches,
                           .crop_px = p->use.crop_px,
                           .channel_order = p->use.channel_order,
-                          .ahead = 2,
+                          .ahead = 1,
                           .pool = p->pool,
                           .meter = &meter};
     sw_status status = sw_infer_bag(p->model, source, &o, bag, err);

@@ -8,7 +8,7 @@
 #include "train/trainer.h"
 
 enum { TRAIN_CHUNK = 128, EVAL_CHUNK = 64 }; /* without a budget */
-enum { EVAL_AHEAD = 3 };                      /* chunks of pixels: one computed, two prepared */
+enum { EVAL_AHEAD = 1 };                      /* chunks of pixels that are prepared */
 enum { PLAN_BYTES = 112 };                     /* of a patch in the plan of a step: what is drawn and how it is cut */
 enum { WORKER_BYTES = 2 << 20 };              /* of a loading thread: a decoder and one picture */
 
@@ -54,7 +54,7 @@ static sw_status fit(sw_trainer *t, bool training, double budget, int64_t *chunk
     load.other = besides(t, &cost);
     load.patches = training ? t->config.train.batch_bags * t->scales.plan.total : largest_slide(t);
     if (training) {
-        load.waiting = lo.ahead + 1;
+        load.waiting = lo.ahead;
         load.other += PLAN_BYTES * (double)(lo.ahead + 2) * (double)load.patches;
     }
     if (*chunk == 0) SW_TRY(sw_memory_pick(&cost, &load, budget, training ? 0 : EVAL_CHUNK, "run.memory", chunk, err));

@@ -161,6 +161,34 @@ TEST(prefetch_keeps_order_and_its_window)
     }
 }
 
+/* Whoever says when an item's memory is free again has no more than `ahead` of them. */
+TEST(prefetch_that_holds_stays_in_its_window)
+{
+    sw_error err = {0};
+    for (int ahead = 1; ahead <= 4; ahead++) {
+        for (int say = 0; say < 2; say++) { /* 0: the next one is asked for without a word */
+            work w = {0};
+            sw_prefetch *p = NULL;
+            CHECK_OK(sw_pool_new(3, &w.pool, &err));
+            CHECK_OK(sw_prefetch_new(w.pool, 40, ahead, make_item, drop_item, &w, &p, &err));
+            sw_prefetch_hold(p);
+            for (int64_t i = 0; i < 40; i++) {
+                void *item = NULL;
+                CHECK_OK(sw_prefetch_next(p, &item, NULL, &err));
+                CHECK(item && *(int64_t *)item == i);
+                sched_yield(); /* time to begin one too many */
+                drop_item(&w, item);
+                if (say) sw_prefetch_done(p);
+                if (say) sw_prefetch_done(p); /* once more says nothing */
+            }
+            sw_prefetch_free(p);
+            sw_pool_free(w.pool);
+            CHECK(atomic_load(&w.most_outstanding) <= ahead);
+            CHECK_INT(atomic_load(&w.outstanding), 0);
+        }
+    }
+}
+
 TEST(prefetch_hands_out_what_came_before_a_failure)
 {
     sw_error err = {0};

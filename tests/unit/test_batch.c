@@ -381,9 +381,9 @@ TEST(chunks_are_the_steps_pixels)
 {
     enum { PATCH = 3 * CROP * CROP * sizeof(float) };
     static const struct { int64_t chunk, keep; bool once; int ahead; int64_t decoded, buffers; } row[] = {
-        {32, 0, false, 2, 64, 3 * 32},  {100, 0, false, 3, 64, 4 * 32}, {16, 0, false, 2, 128, 3 * 16},
-        {7, 0, false, 2, 128, 3 * 7},   {7, 0, true, 1, 64, 2 * 7},     {7, 15, false, 2, 100, 5 * 7},
-        {7, 34, false, 1, 72, 6 * 7},   {7, 35, false, 2, 64, 8 * 7},   {1, 3, false, 3, 122, 7},
+        {32, 0, false, 2, 64, 2 * 32},  {100, 0, false, 3, 64, 3 * 32}, {16, 0, false, 2, 128, 2 * 16},
+        {7, 0, false, 2, 128, 2 * 7},   {7, 0, true, 1, 64, 7},         {7, 15, false, 2, 100, 4 * 7},
+        {7, 34, false, 1, 72, 5 * 7},   {7, 35, false, 2, 64, 7 * 7},   {1, 3, false, 3, 122, 6},
     };
     SW_CLEANUP(fixture_free) fixture f = {0};
     CHECK_OK(fixture_new(&f, "store", 3, ""));

@@ -194,6 +194,28 @@ TEST(a_step_takes_as_much_for_a_large_bag)
     CHECK(large - small <= (512 - 32) * 256 * 2 * sizeof(float));
 }
 
+/* What the backend keeps of the system's memory after a step: tensors, the gaps between them, what kernels work in. */
+static double step_footprint(rig *r, int64_t patches, int64_t chunk)
+{
+    if (step_peak(r, patches, chunk) < 0) return -1;
+    sw_memory_use use = sw_backend_memory(r->be);
+    return (double)(use.now + use.idle + use.scratch);
+}
+
+TEST(nothing_of_a_large_bag_is_kept_beside_a_chunk)
+{
+    static const sw_dtype activations[] = {SW_F32, SW_BF16};
+    for (int i = 0; i < 2; i++) {
+        SW_CLEANUP(rig_free) rig r = {0};
+        CHECK_OK(rig_new("cpu", &r));
+        sw_model_set_activations(r.model, activations[i]);
+        double small = step_footprint(&r, 64, 64), large = step_footprint(&r, 1024, 64);
+        CHECK(small > 4e7);
+        /* The aggregator works in what a chunk's activations leave: what it would keep is a kilobyte a patch. */
+        CHECK(large - small <= (1024 - 64) * 64);
+    }
+}
+
 /* --- chunked replay of the real model */
 
 enum { CHUNK = 4, N = 12 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
+#include "base/mem.h"
 
 #define QUERIES SW_ATTEND_QUERIES
 /* Tiles of queries that pass over a stretch of keys while it is in the cache. */
@@ -66,18 +67,18 @@ typedef struct narrow_keys {
     uint32_t *k_pairs;               /* [groups][pairs][d], backward only */
 } narrow_keys;
 
+/* `mem` holds them, of the arena like all that grows with the bag. */
 static sw_status narrow_keys_make(sw_cpu *cpu, const sizes *s, const float *k, bool backward, narrow_keys *out,
-                                  sw_error *err)
+                                  sw_tensor *mem, sw_error *err)
 {
     int64_t words = (s->d + 1) / 2, pairs = (s->n + 1) / 2, piece = 4096 / s->d * 2 + 2, pieces = (s->n + piece - 1) / piece;
-    void *mem;
+    int64_t all_words = (s->groups * s->n * words + QUERIES - 1) / QUERIES * QUERIES; /* what follows stays aligned */
+    int64_t all_pairs = backward ? s->groups * pairs * s->d : 0;
     out->words = words;
     out->pairs = pairs;
-    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_X, (size_t)(s->groups * s->n * words) * sizeof(uint32_t), &mem, err));
-    out->k_words = mem;
-    if (backward)
-        SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_Y, (size_t)(s->groups * pairs * s->d) * sizeof(uint32_t), &mem, err));
-    out->k_pairs = backward ? mem : NULL;
+    SW_TRY(sw_tensor_new(&cpu->base.device, SW_I32, SW_SHAPE(all_words + all_pairs), mem, err));
+    out->k_words = sw_cpu_mem(mem);
+    out->k_pairs = backward ? out->k_words + all_words : NULL;
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads) if (s->groups * pieces > 1)
     for (int64_t i = 0; i < s->groups * pieces; i++) {
         int64_t group = i / pieces, row = i % pieces * piece, rows = least(s->n - row, piece);
@@ -183,7 +184,8 @@ sw_status sw_cpu_attend_one_forward(sw_backend *be, sw_forward_args *args, sw_er
     int threads = cpu->base.threads;
     void *work;
     SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (size_t)(per_thread * threads) * sizeof(float), &work, err));
-    if (f.narrow.simd) SW_TRY(narrow_keys_make(cpu, &f.s, f.k, false, &f.narrow, err));
+    SW_CLEANUP(sw_tensor_release) sw_tensor narrow = {0};
+    if (f.narrow.simd) SW_TRY(narrow_keys_make(cpu, &f.s, f.k, false, &f.narrow, &narrow, err));
 #pragma omp parallel for schedule(static) num_threads(threads) if (items > 1)
     for (int t = 0; t < threads; t++)
         for (int64_t i = next_item(&next); i < items; i = next_item(&next))
@@ -356,17 +358,20 @@ sw_status sw_cpu_attend_one_backward(sw_backend *be, sw_backward_args *args, sw_
     b.parts = s->groups >= SW_CPU_FIXED_PARTS ? 1 : (SW_CPU_FIXED_PARTS + s->groups - 1) / s->groups;
     b.parts = least(b.parts, s->tiles);
     int64_t items = s->groups * b.parts, per_thread = backward_work(&b), next = 0;
-    void *sums, *work;
-    size_t dv_bytes = (size_t)(items * s->n) * sizeof(double);
-    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_SUMS, dv_bytes + (size_t)(items * s->n * s->d_pad) * sizeof(float), &sums, err));
-    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_WORK, (size_t)(per_thread * threads) * sizeof(float), &work, err));
-    b.dv_sum = sums;
-    b.dk_sum = (float *)(b.dv_sum + items * s->n);
-    if (b.narrow.simd) SW_TRY(narrow_keys_make(cpu, s, b.k, true, &b.narrow, err));
+    /* Of the arena, not a slot: it grows with the bag, and what the chunks' activations leave free lies idle now. */
+    SW_CLEANUP(sw_tensor_release) sw_tensor sums = {0};
+    int64_t keys = (items * s->n + QUERIES - 1) / QUERIES * QUERIES; /* what follows stays aligned */
+    int64_t dv_floats = keys * (int64_t)(sizeof(double) / sizeof(float)), dk_floats = keys * s->d_pad;
+    SW_TRY(sw_tensor_new(&be->device, SW_F32, SW_SHAPE(dv_floats + dk_floats + per_thread * threads), &sums, err));
+    b.dv_sum = sw_cpu_mem(&sums);
+    b.dk_sum = sw_cpu_f32(&sums) + dv_floats;
+    float *work = b.dk_sum + dk_floats;
+    SW_CLEANUP(sw_tensor_release) sw_tensor narrow = {0};
+    if (b.narrow.simd) SW_TRY(narrow_keys_make(cpu, s, b.k, true, &b.narrow, &narrow, err));
 #pragma omp parallel for schedule(static) num_threads(threads) if (items > 1)
     for (int t = 0; t < threads; t++)
         for (int64_t item = next_item(&next); item < items; item = next_item(&next))
-            backward_part(&b, item, (float *)work + t * per_thread);
+            backward_part(&b, item, work + t * per_thread);
     join_parts(&b);
     return SW_OK;
 }
