@@ -88,6 +88,13 @@ typedef struct sw_adam_attr {
     int64_t step;     /* 1 for the first update (bias correction) */
     double grad_scale; /* the gradient is multiplied by this first (clipping, accumulation) */
 } sw_adam_attr;
+/* g = grad * grad_scale + weight_decay * p; velocity = momentum * velocity + g; p -= lr * velocity, or with nesterov
+ * lr * (g + momentum * velocity). Velocities begin at zero. */
+typedef struct sw_sgd_attr {
+    double lr, momentum, weight_decay;
+    bool nesterov;
+    double grad_scale;
+} sw_sgd_attr;
 
 /* --- what a kernel gets. Tensors are allocated by the caller (shapes already inferred); a kernel may
  * set `layout` of what it writes. Inputs come in any layout this backend ever produced. */

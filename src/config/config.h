@@ -34,7 +34,11 @@ typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } 
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
 typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw_cfg_act;
-typedef enum sw_cfg_optimizer { SW_CFG_ADAM, SW_CFG_ADAMW } sw_cfg_optimizer;
+typedef enum sw_cfg_optimizer { SW_CFG_ADAM, SW_CFG_ADAMW, SW_CFG_SGD } sw_cfg_optimizer;
+typedef enum sw_cfg_decay { SW_CFG_DECAY_ALL, SW_CFG_DECAY_MATRICES } sw_cfg_decay;
+typedef enum sw_cfg_grad_scaling { SW_CFG_GRAD_SCALING_OFF, SW_CFG_GRAD_SCALING_DYNAMIC } sw_cfg_grad_scaling;
+typedef enum sw_cfg_watched { SW_CFG_WATCH_METRIC, SW_CFG_WATCH_LOSS } sw_cfg_watched;
+typedef enum sw_cfg_counted { SW_CFG_COUNT_WORSE, SW_CFG_COUNT_NOT_BETTER } sw_cfg_counted;
 typedef enum sw_cfg_schedule { SW_CFG_COSINE, SW_CFG_CONST, SW_CFG_STEP } sw_cfg_schedule;
 typedef enum sw_cfg_select { SW_CFG_SELECT_MAIN, SW_CFG_SELECT_EMA, SW_CFG_SELECT_BOTH } sw_cfg_select;
 typedef enum sw_cfg_precision { SW_CFG_PRECISION_AUTO, SW_CFG_FP32, SW_CFG_BF16 } sw_cfg_precision;
@@ -105,7 +109,7 @@ typedef struct sw_config {
     } augment;
     struct {
         char *name, *weights;
-        bool frozen;
+        bool frozen, frozen_stats;
         sw_channel_order channel_order;
     } encoder;
     struct {
@@ -125,15 +129,27 @@ typedef struct sw_config {
     struct {
         int64_t epochs, batch_bags;
         bool drop_last;
-        double lr, weight_decay;
+        double lr, encoder_lr, weight_decay;
+        sw_cfg_decay decay;
         sw_cfg_optimizer optimizer;
+        double beta1, beta2, eps, momentum;
+        bool nesterov;
         sw_cfg_schedule schedule;
-        int64_t warmup_epochs;
+        int64_t step_epochs;
+        double step_factor;
+        int64_t warmup_epochs, warmup_updates;
         double warmup_lr, min_lr, ema;
+        bool ema_warmup;
         sw_cfg_select select;
-        struct { int64_t patience, min_epoch; } early_stop;
+        struct {
+            int64_t patience, min_epoch;
+            sw_cfg_watched watch;
+            sw_cfg_counted counts;
+        } early_stop;
         int64_t accumulate;
-        double clip, oversample;
+        double clip;
+        sw_cfg_grad_scaling grad_scaling;
+        double oversample;
         bool select_on_test;
         sw_config_texts class_weights;
         char *metric;
@@ -147,7 +163,9 @@ typedef struct sw_config {
     } eval;
     struct {
         char *out;
-        int64_t seed, threads;
+        int64_t seed;
+        bool seed_per_fold;
+        int64_t threads;
         bool deterministic;
         char *backend;
         sw_cfg_precision precision;

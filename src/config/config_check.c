@@ -112,6 +112,16 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
         return sw_config_complain(place, err, "train.select: %s needs a moving average; set train.ema (such as 0.9997)",
                                   c->train.select == SW_CFG_SELECT_EMA ? "ema" : "both");
     }
+    if (c->train.warmup_epochs > 0 && c->train.warmup_updates > 0) {
+        return sw_config_complain(place, err, "train.warmup_updates: the warm-up goes by epochs already (train.warmup_epochs %lld); set one "
+                                              "of both to 0", (long long)c->train.warmup_epochs);
+    }
+    if (c->train.nesterov && (c->train.optimizer != SW_CFG_SGD || c->train.momentum == 0)) {
+        return sw_config_complain(place, err, "train.nesterov: true needs train.optimizer sgd and train.momentum above 0");
+    }
+    if (c->encoder.frozen && c->train.encoder_lr > 0) {
+        return sw_config_complain(place, err, "train.encoder_lr: %g, but the encoder does not learn (encoder.frozen)", c->train.encoder_lr);
+    }
     if (c->train.warmup_epochs > c->train.epochs) {
         return sw_config_complain(place, err, "train.warmup_epochs: %lld is more than train.epochs %lld",
                                   (long long)c->train.warmup_epochs, (long long)c->train.epochs);

@@ -118,8 +118,9 @@ static bool folds(const pass *p, const sw_var *x, const sw_var *residual)
 
 static sw_batch_norm_attr norm_attr(const pass *p, bool relu)
 {
-    return (sw_batch_norm_attr){.training = p->mode->training,
-                                .update_running = p->mode->update_running,
+    bool batch = p->mode->training && !p->mode->frozen_stats;
+    return (sw_batch_norm_attr){.training = batch,
+                                .update_running = batch && p->mode->update_running,
                                 .relu = relu,
                                 .eps = EPS,
                                 .momentum = 0.1};

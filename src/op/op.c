@@ -48,6 +48,7 @@ static const sw_op_def table[] = {
     ROW(LERP, NULL, sizeof(sw_axpy_attr), 0),
     ROW(SUM_SQUARES, NULL, 0, 0),
     ROW(ADAM, NULL, sizeof(sw_adam_attr), 0),
+    ROW(SGD, NULL, sizeof(sw_sgd_attr), 0),
 };
 _Static_assert(sizeof table / sizeof table[0] == SW_OP_COUNT, "every op of ops.def has a row, the last one too");
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Adam and AdamW with PyTorch's semantics; the arithmetic is the backend's ADAM kernel. */
+/* Adam, AdamW and SGD with PyTorch's semantics; the arithmetic is the backend's. */
 #include "optim/optim.h"
 
 #include <math.h>
@@ -10,6 +10,7 @@
 /* Parameters that are updated together: a run of slab elements without a frozen entry inside. */
 typedef struct span {
     int64_t first, count;
+    bool own_lr, decays; /* of options.lr_group; with weight decay */
 } span;
 
 struct sw_optim {
@@ -18,6 +19,8 @@ struct sw_optim {
     sw_optim_options options;
     sw_tensor m, v, norm;
     int64_t steps;
+    double group_lr; /* negative: not set */
+    bool skipped;
     span *spans;
     size_t n_spans, spans_capacity;
 };
@@ -39,30 +42,35 @@ static bool skipped(const sw_optim *o, int entry)
     return o->options.skip_group && strcmp(sw_slab_group(o->slab, entry), o->options.skip_group) == 0;
 }
 
-static sw_status add_span(sw_optim *o, int64_t first, int64_t count, sw_error *err)
+static sw_status add_span(sw_optim *o, span s, sw_error *err)
 {
-    if (count == 0) return SW_OK;
+    if (s.count == 0) return SW_OK;
     SW_TRY(sw_grow(&o->spans, &o->spans_capacity, o->n_spans + 1, sizeof *o->spans, err));
-    o->spans[o->n_spans++] = (span){first, count};
+    o->spans[o->n_spans++] = s;
     return SW_OK;
 }
 
 /* Padding between entries has zero gradient and zero value, so a span may run across it. */
 static sw_status find_spans(sw_optim *o, sw_error *err)
 {
-    int64_t start = 0, end = 0;
+    const sw_optim_options *options = &o->options;
+    span now = {.count = 0};
     for (int i = 0; i < sw_slab_entries(o->slab); i++) {
         if (sw_slab_entry_kind(o->slab, i) != SW_PARAM) continue;
-        int64_t first = sw_slab_first(o->slab, i), count = sw_shape_count(sw_slab_shape(o->slab, i));
-        if (skipped(o, i)) {
-            SW_TRY(add_span(o, start, end - start, err));
-            start = end = first + count;
+        const sw_shape *shape = sw_slab_shape(o->slab, i);
+        span entry = {.first = sw_slab_first(o->slab, i), .count = sw_shape_count(shape)};
+        entry.own_lr = options->lr_group && strcmp(sw_slab_group(o->slab, i), options->lr_group) == 0;
+        entry.decays = !options->decay_matrices || shape->rank > 1;
+        bool skip = skipped(o, i);
+        if (skip || now.count == 0 || entry.own_lr != now.own_lr || entry.decays != now.decays) {
+            SW_TRY(add_span(o, now, err));
+            now = entry;
+            if (skip) now.count = 0;
             continue;
         }
-        if (start == end) start = first;
-        end = first + count;
+        now.count = entry.first + entry.count - now.first;
     }
-    return add_span(o, start, end - start, err);
+    return add_span(o, now, err);
 }
 
 static sw_status set_up(sw_optim *o, sw_error *err)
@@ -85,6 +93,7 @@ sw_status sw_optim_new(sw_backend *be, sw_slab *slab, const sw_optim_options *op
     o->be = be;
     o->slab = slab;
     o->options = *options;
+    o->group_lr = -1.0;
     sw_status status = set_up(o, err);
     if (status != SW_OK) {
         sw_optim_free(o);
@@ -122,16 +131,23 @@ static sw_status grad_norm(sw_optim *o, double *norm, sw_error *err)
     return SW_OK;
 }
 
-static sw_status update(sw_optim *o, span s, const sw_adam_attr *attr, sw_error *err)
+/* One span, with the kernel of the optimiser's kind. */
+static sw_status update(sw_optim *o, span s, double lr, double grad_scale, sw_error *err)
 {
+    const sw_optim_options *p = &o->options;
+    bool sgd = p->kind == SW_OPTIM_SGD;
+    double decay = s.decays ? p->weight_decay : 0.0;
+    sw_adam_attr adam = {.lr = lr, .beta1 = p->beta1, .beta2 = p->beta2, .eps = p->eps, .weight_decay = decay,
+                         .decoupled = p->kind == SW_OPTIM_ADAMW, .step = o->steps, .grad_scale = grad_scale};
+    sw_sgd_attr plain = {.lr = lr, .momentum = p->momentum, .weight_decay = decay, .nesterov = p->nesterov, .grad_scale = grad_scale};
     sw_tensor *flat[4] = {sw_slab_grads(o->slab), sw_slab_params(o->slab), &o->m, &o->v};
     sw_tensor part[4] = {{0}};
     sw_status status = SW_OK;
     for (int i = 0; i < 4 && status == SW_OK; i++)
         status = sw_tensor_view(flat[i], s.first, SW_SHAPE(s.count), &part[i], err);
     if (status == SW_OK) {
-        sw_forward_args args = {.attr = attr, .in = {&part[0]}, .out = {&part[1], &part[2], &part[3]}};
-        status = sw_backend_run(o->be, SW_OP_ADAM, &args, err);
+        sw_forward_args args = {.attr = sgd ? (const void *)&plain : &adam, .in = {&part[0]}, .out = {&part[1], &part[2], sgd ? NULL : &part[3]}};
+        status = sw_backend_run(o->be, sgd ? SW_OP_SGD : SW_OP_ADAM, &args, err);
     }
     for (int i = 0; i < 4; i++) sw_tensor_release(&part[i]);
     return status;
@@ -143,22 +159,29 @@ sw_status sw_optim_step(sw_optim *o, double lr, double grad_scale, double *norm_
     SW_TRY(grad_norm(o, &norm, err));
     norm *= grad_scale;
     if (norm_out) *norm_out = norm;
-    if (!isfinite(norm))
+    o->skipped = !isfinite(norm);
+    if (o->skipped && o->options.skip_bad) return fill(o->be, sw_slab_grads(o->slab), 0.0, err);
+    if (o->skipped)
         return sw_error_set(err, SW_E_INVALID,
                             "the gradient is not finite at update %lld; lower train.lr (now %g) or set train.clip",
                             (long long)o->steps + 1, lr);
     if (o->options.clip_norm > 0.0 && norm > o->options.clip_norm) grad_scale *= o->options.clip_norm / norm;
     o->steps++;
-    sw_adam_attr attr = {.lr = lr,
-                         .beta1 = o->options.beta1,
-                         .beta2 = o->options.beta2,
-                         .eps = o->options.eps,
-                         .weight_decay = o->options.weight_decay,
-                         .decoupled = o->options.kind == SW_OPTIM_ADAMW,
-                         .step = o->steps,
-                         .grad_scale = grad_scale};
-    for (size_t i = 0; i < o->n_spans; i++) SW_TRY(update(o, o->spans[i], &attr, err));
+    for (size_t i = 0; i < o->n_spans; i++) {
+        const span *s = &o->spans[i];
+        SW_TRY(update(o, *s, s->own_lr && o->group_lr >= 0.0 ? o->group_lr : lr, grad_scale, err));
+    }
     return fill(o->be, sw_slab_grads(o->slab), 0.0, err);
+}
+
+void sw_optim_set_group_lr(sw_optim *o, double lr)
+{
+    o->group_lr = lr;
+}
+
+bool sw_optim_skipped(const sw_optim *o)
+{
+    return o->skipped;
 }
 
 sw_tensor *sw_optim_m(sw_optim *o)

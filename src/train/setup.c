@@ -36,6 +36,10 @@ static sw_status load_config(sw_trainer *t, sw_error *err)
     if (!*c->data.labels)
         return sw_error_set(err, SW_E_INVALID, "data.labels is not set; name the CSV with the slides' labels");
     if (!*c->run.out) return sw_error_set(err, SW_E_INVALID, "run.out is not set; name the directory the run writes into");
+    if (c->run.seed_per_fold) { /* what the run writes down is the seed that it used */
+        t->config.run.seed += 100 * c->data.split.fold;
+        t->config.run.seed_per_fold = false;
+    }
     return SW_OK;
 }
 
@@ -151,8 +155,18 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
     SW_TRY(sw_model_zero_grad(t->model, err));
     if (c->train.ema > 0.0) SW_TRY(sw_model_twin(t->model, &t->ema, err));
     sw_optim_options oo = sw_optim_options_default();
-    oo.kind = c->train.optimizer == SW_CFG_ADAM ? SW_OPTIM_ADAM : SW_OPTIM_ADAMW;
+    oo.kind = c->train.optimizer == SW_CFG_SGD    ? SW_OPTIM_SGD
+              : c->train.optimizer == SW_CFG_ADAM ? SW_OPTIM_ADAM
+                                                  : SW_OPTIM_ADAMW;
+    oo.beta1 = c->train.beta1;
+    oo.beta2 = c->train.beta2;
+    oo.eps = c->train.eps;
+    oo.momentum = c->train.momentum;
+    oo.nesterov = c->train.nesterov;
     oo.weight_decay = c->train.weight_decay;
+    oo.decay_matrices = c->train.decay == SW_CFG_DECAY_MATRICES;
+    oo.lr_group = c->train.encoder_lr > 0.0 ? "encoder" : NULL;
+    oo.skip_bad = c->train.grad_scaling == SW_CFG_GRAD_SCALING_DYNAMIC;
     oo.clip_norm = c->train.clip;
     oo.skip_group = c->encoder.frozen ? "encoder" : NULL;
     SW_TRY(sw_optim_new(t->be, sw_model_slab(t->model), &oo, &t->optim, err));
@@ -163,7 +177,12 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
                                 .min_lr = c->train.min_lr,
                                 .warmup_lr = c->train.warmup_lr,
                                 .epochs = (int)c->train.epochs,
-                                .warmup_epochs = (int)c->train.warmup_epochs};
+                                .warmup_epochs = (int)c->train.warmup_epochs,
+                                .warmup_updates = c->train.warmup_updates,
+                                .step_epochs = (int)c->train.step_epochs,
+                                .step_factor = c->train.step_factor};
+    t->encoder_schedule = t->schedule;
+    t->encoder_schedule.lr = c->train.encoder_lr;
     return SW_OK;
 }
 
@@ -247,6 +266,7 @@ sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_err
     SW_TRY(describe_use(t, err));
     SW_TRY(make_loader(t, err));
     t->state = sw_train_state_start(run_hash(t));
+    t->state.grad_scale = t->config.train.grad_scaling == SW_CFG_GRAD_SCALING_DYNAMIC ? sw_grad_scaler_start().scale : 1.0;
     t->state.chunk_patches = t->config.train.chunk_patches;
     t->state.eval_chunk_patches = t->config.eval.chunk_patches;
     if (resumed) SW_TRY(sw_trainer_resume(t, err));

@@ -11,7 +11,7 @@
 
 sw_train_state sw_train_state_start(uint64_t config_hash)
 {
-    sw_train_state s = {.config_hash = config_hash};
+    sw_train_state s = {.config_hash = config_hash, .grad_scale = 1.0, .least_loss = NAN};
     for (int i = 0; i < 2; i++) s.best[i] = (sw_best){0, NAN, NAN};
     return s;
 }
@@ -38,10 +38,12 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
         int64_t value;
     } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
                 {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes},
-                {"chunk_patches", s->chunk_patches}, {"eval_chunk_patches", s->eval_chunk_patches}};
+                {"grad_good", s->grad_good}, {"skipped", s->skipped}, {"chunk_patches", s->chunk_patches}, {"eval_chunk_patches", s->eval_chunk_patches}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) sw_json_put_int(&w, ints[i].key, ints[i].value);
     sw_json_put_number(&w, "loss_sum", s->loss_sum);
     sw_json_put_number(&w, "grad_norm", s->grad_norm);
+    sw_json_put_number(&w, "grad_scale", s->grad_scale);
+    sw_json_put_number(&w, "least_loss", s->least_loss);
     sw_json_put_number(&w, "seconds", s->seconds);
     put_best(&w, "best", &s->best[0]);
     put_best(&w, "best_ema", &s->best[1]);
@@ -76,6 +78,10 @@ sw_status sw_train_state_read(const char *text, const char *name, sw_train_state
         .eval_chunk_patches = sw_json_integer(sw_json_get(root, "eval_chunk_patches"), 0),
         .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),
         .grad_norm = sw_json_real(sw_json_get(root, "grad_norm"), 0.0),
+        .least_loss = sw_json_real(sw_json_get(root, "least_loss"), NAN),
+        .grad_scale = sw_json_real(sw_json_get(root, "grad_scale"), 1.0),
+        .grad_good = sw_json_integer(sw_json_get(root, "grad_good"), 0),
+        .skipped = sw_json_integer(sw_json_get(root, "skipped"), 0),
         .seconds = sw_json_real(sw_json_get(root, "seconds"), 0.0),
         .best = {get_best(root, "best"), get_best(root, "best_ema")},
         .finished = sw_json_truth(sw_json_get(root, "finished"), false),

@@ -18,8 +18,12 @@ typedef struct sw_train_state {
     int64_t steps;      /* steps done in all */
     int64_t updates;    /* optimiser updates done in all: fewer with accumulation */
     double loss_sum, seconds; /* of the epoch in progress */
+    double grad_scale;        /* of the loss; 1 without train.grad_scaling */
+    int64_t grad_good;        /* updates since it changed */
+    int64_t skipped;          /* updates left out in all */
     double grad_norm;         /* of the last update: an epoch may be resumed behind its last step */
     sw_best best[2];    /* main, EMA */
+    double least_loss;  /* of all validations of the watched model; NaN: none yet */
     int stale;          /* validations since the last improvement */
     bool finished, stopped_early;
     int64_t log_bytes;  /* size of log.jsonl at this moment */

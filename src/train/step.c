@@ -17,6 +17,7 @@ static sw_nn_mode mode_of(const step *s, bool is_replay)
 {
     sw_nn_mode mode = sw_nn_mode_train(s->options->seed, s->options->step);
     mode.update_running = !is_replay;
+    mode.frozen_stats = s->options->frozen_stats;
     return mode;
 }
 
@@ -49,6 +50,7 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
     sw_aggregator_out out = sw_model_aggregate(s->model, tape, bags, &mode);
     sw_var *loss = task->loss(task, tape, out.logits, sw_tape_constant(tape, &labels));
     sw_tensor_release(&labels);
+    if (s->options->loss_scale > 0.0 && s->options->loss_scale != 1.0) loss = sw_scale(tape, loss, s->options->loss_scale);
     return loss;
 }
 
@@ -62,6 +64,7 @@ sw_status sw_train_step(sw_model *model, const sw_batch *batch, const sw_step_op
     sw_tensor value = {0};
     SW_TRY(sw_replay_run(s.be, &replay, &value, err));
     sw_status status = sw_tensor_download_f64(&value, loss, err);
+    if (status == SW_OK && options->loss_scale > 0.0) *loss /= options->loss_scale;
     sw_tensor_release(&value);
     return status;
 }

@@ -36,9 +36,21 @@ static bool must_stop(const loop *l)
 static sw_status update(loop *l, int64_t in_window, sw_error *err)
 {
     sw_trainer *t = l->t;
-    double lr = sw_schedule_lr(&t->schedule, t->state.epoch);
-    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / (double)in_window, &t->state.grad_norm, err));
-    t->state.updates = sw_optim_steps(t->optim);
+    sw_train_state *s = &t->state;
+    double lr = sw_schedule_lr_at(&t->schedule, s->epoch, s->updates);
+    if (t->config.train.encoder_lr > 0.0)
+        sw_optim_set_group_lr(t->optim, sw_schedule_lr_at(&t->encoder_schedule, s->epoch, s->updates));
+    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / ((double)in_window * s->grad_scale), &s->grad_norm, err));
+    s->updates = sw_optim_steps(t->optim);
+    if (t->config.train.grad_scaling == SW_CFG_GRAD_SCALING_OFF) return SW_OK;
+    sw_grad_scaler scaler = {s->grad_scale, s->grad_good};
+    s->skipped += sw_optim_skipped(t->optim);
+    sw_grad_scaler_update(&scaler, sw_optim_skipped(t->optim));
+    s->grad_scale = scaler.scale;
+    s->grad_good = scaler.good;
+    if (s->grad_scale < 1e-30)
+        return sw_error_set(err, SW_E_INVALID, "no gradient is finite, however small the loss is made (update %lld); lower train.lr (now %g)",
+                            (long long)s->updates + 1, lr);
     return SW_OK;
 }
 
@@ -74,6 +86,8 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
     sw_step_options so = {.task = &t->task,
                           .targets = targets,
                           .chunk_patches = t->config.train.chunk_patches,
+                          .frozen_stats = t->config.encoder.frozen_stats,
+                          .loss_scale = t->state.grad_scale,
                           .seed = (uint64_t)t->config.run.seed,
                           .step = (uint32_t)t->state.steps,
                           .pixels = pixels,
@@ -84,7 +98,8 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
                             (long long)t->state.steps + 1, t->config.train.lr);
     int64_t done = t->state.epoch_step + 1;
     if (ends_window(t, done)) SW_TRY(update(l, window(t, done), err));
-    if (t->ema) SW_TRY(sw_model_lerp(t->ema, t->model, 1.0 - t->config.train.ema, err));
+    double decay = sw_ema_decay(t->config.train.ema, t->config.train.ema_warmup, t->state.steps + 1);
+    if (t->ema) SW_TRY(sw_model_lerp(t->ema, t->model, 1.0 - decay, err));
     t->state.loss_sum += loss;
     t->state.epoch_step = done;
     t->state.steps++;
@@ -203,12 +218,15 @@ static bool is_better(const sw_best *best, double value, double loss)
     return isnan(best->metric) || value > best->metric || (value == best->metric && loss < best->loss);
 }
 
-/* What early stopping counts: a tie is not worse, as in the reference. */
-static bool is_worse(const sw_best *best, double value, double loss)
+/* What early stopping counts: a tie is not worse, as in the reference, unless it counts all that is not better. */
+static bool is_stale(const sw_trainer *t, const sw_best *best, double value, double loss)
 {
+    bool ties = t->config.train.early_stop.counts == SW_CFG_COUNT_NOT_BETTER;
     if (best->epoch == 0) return false;
-    if (isnan(value)) return !isnan(best->metric) || loss > best->loss;
-    return value < best->metric;
+    if (t->config.train.early_stop.watch == SW_CFG_WATCH_LOSS)
+        return ties ? !(loss < t->state.least_loss) : loss > t->state.least_loss;
+    if (isnan(value)) return !isnan(best->metric) || (ties ? loss >= best->loss : loss > best->loss);
+    return ties ? !isnan(best->metric) && value <= best->metric : value < best->metric;
 }
 
 static void warn_undefined(const sw_trainer *t)
@@ -231,7 +249,8 @@ static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
         bool better = !has_val || is_better(best, value, loss);
         if (view == sw_trainer_primary(t) && has_val) {
             if (isnan(value) && best->epoch == 0) warn_undefined(t);
-            t->state.stale = is_worse(best, value, loss) ? t->state.stale + 1 : 0;
+            t->state.stale = is_stale(t, best, value, loss) ? t->state.stale + 1 : 0;
+            if (!(t->state.least_loss <= loss)) t->state.least_loss = loss;
         }
         if (!better) continue;
         *best = (sw_best){t->state.epoch + 1, value, has_val ? loss : NAN};
@@ -268,7 +287,7 @@ static sw_status end_epoch(loop *l, sw_error *err)
     t->state.seconds += seconds;
     sw_epoch_record r = {.epoch = t->state.epoch + 1,
                          .train_loss = t->state.loss_sum / (double)t->state.epoch_step,
-                         .lr = sw_schedule_lr(&t->schedule, t->state.epoch),
+                         .lr = sw_schedule_lr_at(&t->schedule, t->state.epoch, t->state.updates > 0 ? t->state.updates - 1 : 0),
                          .grad_norm = t->state.grad_norm,
                          .seconds = t->state.seconds,
                          .patches_per_second = seconds > 0.0 && l->patches > 0 ? (double)l->patches / seconds : NAN};

@@ -42,7 +42,7 @@ typedef struct sw_trainer {
     sw_model *model, *ema; /* ema NULL: off */
     sw_model_use use;
     sw_optim *optim;
-    sw_schedule schedule;
+    sw_schedule schedule, encoder_schedule; /* the second where train.encoder_lr is given */
     sw_train_state state;
     sw_runlog *log;
     double memory_estimate; /* bytes that the process will take at most; 0: not asked for */

@@ -331,6 +331,42 @@ TEST(dropout_follows_its_counters)
     on_each(dropout);
 }
 
+/* Two steps by hand: g = 2 * grad + 0.5 p, v = 0.9 v + g, p -= 0.1 (v, or g + 0.9 v). */
+static void sgd(sw_backend *be)
+{
+    const double g[3] = {0.5, -2, 0}, p[3] = {1, 1, -4}, zero[3] = {0};
+    sw_error err = {0};
+    for (int nesterov = 0; nesterov < 2; nesterov++) {
+        sw_tensor grad = tensor_of(be, SHAPE(3), g), param = tensor_of(be, SHAPE(3), p), v = tensor_of(be, SHAPE(3), zero);
+        sw_sgd_attr attr = {0.1, 0.9, 0.5, nesterov, 2.0};
+        sw_forward_args args = {.attr = &attr, .in = {&grad}, .out = {&param, &v}};
+        double got[3], velocity[3], want[3], moved[3] = {0};
+        for (int i = 0; i < 3; i++) want[i] = p[i];
+        for (int step = 0; step < 2; step++) {
+            CHECK_OK(sw_backend_run(be, SW_OP_SGD, &args, &err));
+            for (int i = 0; i < 3; i++) {
+                double full = 2 * g[i] + 0.5 * want[i];
+                moved[i] = 0.9 * moved[i] + full;
+                want[i] -= 0.1 * (nesterov ? full + 0.9 * moved[i] : moved[i]);
+            }
+        }
+        CHECK_OK(sw_tensor_download_f64(&param, got, &err));
+        CHECK_OK(sw_tensor_download_f64(&v, velocity, &err));
+        for (int i = 0; i < 3; i++) {
+            CHECK_NEAR(got[i], want[i], 1e-6, 0.0);
+            CHECK_NEAR(velocity[i], moved[i], 1e-6, 0.0);
+        }
+        sw_tensor_release(&grad);
+        sw_tensor_release(&param);
+        sw_tensor_release(&v);
+    }
+}
+
+TEST(stochastic_gradient_descent)
+{
+    on_each(sgd);
+}
+
 static void flat(sw_backend *be)
 {
     const double g[3] = {0.5, -2, 0}, p[3] = {1, 1, 1}, zero[3] = {0};

@@ -514,6 +514,149 @@ TEST(a_frozen_encoder_does_not_move)
     drop("frozen2");
 }
 
+/* --- the regime */
+
+/* Everything at once that has a state or a branch of its own. */
+#define REGIME "train.optimizer=sgd|train.nesterov=true|train.encoder_lr=0.0005|train.decay=matrices|train.weight_decay=0.01|" \
+               "train.warmup_updates=7|train.ema=0.99|train.ema_warmup=true|train.select=both|train.grad_scaling=dynamic|" \
+               "encoder.frozen_stats=true|train.clip=0.5|train.accumulate=2|train.early_stop.watch=loss"
+
+TEST(a_run_under_another_regime_resumes_to_the_byte)
+{
+    sw_train_result r;
+    sw_train_state s;
+    CHECK_OK(train_all("regime", both, REGIME, NULL));
+    CHECK_OK(train("regime2", (setup){.table = both, .sets = REGIME, .stop_after = 3}, &r));
+    for (int i = 0; i < 20 && r.cancelled; i++)
+        CHECK_OK(train("regime2", (setup){.table = both, .sets = REGIME, .resume = true, .stop_after = 3}, &r));
+    CHECK(!r.cancelled);
+    CHECK(same_files("regime", "regime2", "checkpoints/best.safetensors"));
+    CHECK(same_files("regime", "regime2", "checkpoints/best_main.safetensors"));
+    CHECK(same_files("regime", "regime2", "predictions_test.csv"));
+    CHECK_OK(state_of("regime2", &s));
+    CHECK(s.grad_scale == 65536.0 && s.grad_good == 6 && s.skipped == 0 && s.least_loss > 0);
+    drop("regime");
+    drop("regime2");
+}
+
+/* A power of two changes no digit. */
+TEST(scaled_gradients_make_the_same_updates)
+{
+    CHECK_OK(train_all("unscaled", both, "train.epochs=2|train.clip=0.5", NULL));
+    CHECK_OK(train_all("scaled", both, "train.epochs=2|train.clip=0.5|train.grad_scaling=dynamic", NULL));
+    CHECK(same_files("unscaled", "scaled", "checkpoints/best.safetensors"));
+    drop("unscaled");
+    drop("scaled");
+}
+
+/* The largest difference of the entries whose names hold `part`, between two runs' last checkpoints. */
+static double difference(const char *one, const char *two, const char *part)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *a = NULL, *b = NULL;
+    SW_AUTOFREE char *first = sw_asprintf("%s/checkpoints/last.safetensors", run_dir(one));
+    SW_AUTOFREE char *second = sw_asprintf("%s/checkpoints/last.safetensors", run_dir(two));
+    double most = 0;
+    if (sw_weights_open(first, &a, &err) != SW_OK || sw_weights_open(second, &b, &err) != SW_OK) return NAN;
+    for (size_t i = 0; i < sw_weights_count(a); i++) {
+        const sw_weight *w = sw_weights_get(a, i);
+        size_t n = (size_t)sw_shape_count(&w->shape);
+        if (!strstr(w->name, part) || w->dtype != SW_F32) continue;
+        SW_AUTOFREE float *x = sw_calloc(n + 1, sizeof *x), *y = sw_calloc(n + 1, sizeof *y);
+        if (sw_weights_read_f32(a, i, x, &err) != SW_OK ||
+            sw_weights_read_f32(b, (size_t)sw_weights_find(b, w->name), y, &err) != SW_OK) return NAN;
+        for (size_t k = 0; k < n; k++) most = fmax(most, fabs((double)x[k] - y[k]));
+    }
+    return most;
+}
+
+TEST(frozen_statistics_stay_while_the_encoder_learns)
+{
+    CHECK_OK(train_all("stats1", both, "encoder.frozen_stats=true|train.epochs=1|train.optimizer=sgd", NULL));
+    CHECK_OK(train_all("stats2", both, "encoder.frozen_stats=true|train.epochs=2|train.optimizer=sgd", NULL));
+    CHECK_OK(train_all("stats3", both, "encoder.frozen_stats=true|train.epochs=1|train.optimizer=sgd|train.chunk_patches=1", NULL));
+    CHECK_OK(train_all("stats4", both, "train.epochs=1|train.optimizer=sgd", NULL));
+    CHECK(difference("stats1", "stats2", ".running_") == 0.0);
+    CHECK(difference("stats1", "stats2", "encoder.model.conv1.weight") > 0.0);
+    CHECK(difference("stats1", "stats4", ".running_") > 0.0);
+    CHECK(difference("stats1", "stats3", "encoder.") < 1e-5); /* chunks decide nothing but rounding */
+    for (int i = 1; i <= 4; i++) {
+        char name[10];
+        snprintf(name, sizeof name, "stats%d", i);
+        drop(name);
+    }
+}
+
+TEST(the_warm_up_by_updates_is_in_the_log)
+{
+    line l[4];
+    CHECK_OK(train_all("warm", both, "train.warmup_updates=8|train.warmup_lr=0.0002|train.schedule=const|train.epochs=3", NULL));
+    CHECK_INT(epochs_of("warm", "lr", l, 4), 3);
+    CHECK_NEAR(l[0].metric, 0.0002 + 3 * 0.0008 / 8, 1e-9, 0); /* of the epoch's last update, the fourth */
+    CHECK_NEAR(l[1].metric, 0.0002 + 7 * 0.0008 / 8, 1e-9, 0);
+    CHECK_NEAR(l[2].metric, 0.001, 1e-9, 0);
+    drop("warm");
+}
+
+TEST(folds_have_seeds_of_their_own)
+{
+    static const char table[] = "slide,label\ns0,a\ns1,b\ns2,a\ns3,b\ns4,a\ns5,b\n";
+    const char *fold = "data.split.folds=2|data.split.fold=1|train.epochs=1|run.seed_per_fold=true";
+    CHECK_OK(train_all("fold", table, fold, NULL));
+    CHECK_OK(train_all("seeded", table, "data.split.folds=2|data.split.fold=1|train.epochs=1|run.seed=2121", NULL));
+    CHECK(same_files("fold", "seeded", "checkpoints/best.safetensors"));
+    CHECK_OK(train("fold", (setup){.table = table, .sets = fold, .resume = true}, NULL)); /* the same run */
+    drop("fold");
+    drop("seeded");
+}
+
+TEST(early_stopping_may_watch_the_loss_or_count_ties)
+{
+    static const char one[] = "slide,label,split\ns0,a,train\ns1,b,train\ns2,a,train\ns3,b,train\ns4,a,val\ns5,b,val\n";
+    line l[40];
+    sw_train_result r;
+    CHECK_OK(train_all("watch", one, "train.epochs=40|train.early_stop.patience=3|train.early_stop.min_epoch=0|"
+                                     "train.early_stop.watch=loss", &r));
+    int n = epochs_of("watch", "val_auc", l, 40), stale = 0, expected = 40;
+    double least = n > 0 ? l[0].loss : NAN;
+    for (int i = 1; i < n && expected == 40; i++) {
+        stale = l[i].loss > least ? stale + 1 : 0;
+        least = fmin(least, l[i].loss);
+        if (stale >= 3) expected = i + 1;
+    }
+    CHECK_INT(n, expected);
+    CHECK_OK(train_all("ties", one, "train.epochs=40|train.early_stop.patience=3|train.early_stop.min_epoch=0|"
+                                    "train.early_stop.counts=not_better", &r));
+    n = epochs_of("ties", "val_auc", l, 40);
+    double most = n > 0 ? l[0].metric : NAN;
+    expected = 40;
+    stale = 0;
+    for (int i = 1; i < n && expected == 40; i++) {
+        stale = l[i].metric <= most ? stale + 1 : 0;
+        most = fmax(most, l[i].metric);
+        if (stale >= 3) expected = i + 1;
+    }
+    CHECK_INT(n, expected);
+    CHECK(expected < 40);
+    drop("watch");
+    drop("ties");
+}
+
+TEST(settings_that_contradict_each_other_are_refused)
+{
+    static const struct { const char *sets, *message; } bad[] = {
+        {"train.nesterov=true", "configuration: train.nesterov: true needs train.optimizer sgd and train.momentum above 0"},
+        {"train.nesterov=true|train.optimizer=sgd|train.momentum=0",
+         "configuration: train.nesterov: true needs train.optimizer sgd and train.momentum above 0"},
+        {"train.warmup_epochs=1|train.warmup_updates=5",
+         "configuration: train.warmup_updates: the warm-up goes by epochs already (train.warmup_epochs 1); set one of both to 0"},
+        {"encoder.frozen=true|train.encoder_lr=0.1",
+         "configuration: train.encoder_lr: 0.1, but the encoder does not learn (encoder.frozen)"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK(train_all("refused", both, bad[i].sets, NULL) == SW_E_INVALID);
+        CHECK_STR(err.message, bad[i].message);
+    }
+}
+
 /* --- checkpoints that were damaged */
 
 static char warned[900];

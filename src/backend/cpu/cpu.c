@@ -45,6 +45,7 @@ static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_AXPY] = IN_PLACE(axpy),
     [SW_OP_LERP] = IN_PLACE(lerp),
     [SW_OP_ADAM] = IN_PLACE(adam),
+    [SW_OP_SGD] = IN_PLACE(sgd),
     [SW_OP_SUM_SQUARES] = IN_PLACE(sum_squares),
 };
 

@@ -190,6 +190,7 @@ sw_status sw_cpu_copy_forward(sw_backend *be, sw_forward_args *args, sw_error *e
 sw_status sw_cpu_axpy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_lerp_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_adam_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_sgd_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_sum_squares_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 
 /* Runs ref's kernel on plain copies of what is blocked. For shapes and types that ours do not take. */

@@ -259,6 +259,28 @@ sw_status sw_cpu_adam_forward(sw_backend *be, sw_forward_args *args, sw_error *e
     return SW_OK;
 }
 
+static void sgd(const sw_sgd_attr *a, const float *restrict g, float *restrict p, float *restrict v, int64_t count)
+{
+    const float lr = (float)a->lr, momentum = (float)a->momentum, wd = (float)a->weight_decay, scale = (float)a->grad_scale;
+    const float on_g = a->nesterov ? lr : 0, on_v = a->nesterov ? lr * momentum : lr;
+    for (int64_t i = 0; i < count; i++) {
+        float grad = g[i] * scale + p[i] * wd, velocity = v[i] * momentum + grad;
+        v[i] = velocity;
+        p[i] -= on_g * grad + on_v * velocity;
+    }
+}
+
+/* in: gradient; out: parameter, velocity */
+sw_status sw_cpu_sgd_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const float *g = sw_cpu_f32(args->in[0]);
+    float *p = sw_cpu_f32(args->out[0]), *v = sw_cpu_f32(args->out[1]);
+    CHUNKS(cpu, sw_tensor_count(args->out[0]), at, length, sgd(args->attr, g + at, p + at, v + at, length));
+    return SW_OK;
+}
+
 /* One sum per chunk, joined in order. */
 sw_status sw_cpu_sum_squares_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {

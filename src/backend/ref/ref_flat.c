@@ -20,6 +20,7 @@ SW_REF_FORWARD(fill)
 SW_REF_FORWARD(axpy)
 SW_REF_FORWARD(lerp)
 SW_REF_FORWARD(adam)
+SW_REF_FORWARD(sgd)
 
 /* The result is f64 whatever the input is, so this kernel chooses by its input alone. */
 static sw_status sum_squares_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
@@ -67,4 +68,5 @@ void sw_ref_flat_kernels(sw_kernels *table)
     table[SW_OP_LERP] = (sw_kernels){lerp_forward, NULL, SW_NEEDS_NOTHING};
     table[SW_OP_SUM_SQUARES] = (sw_kernels){sum_squares_forward, NULL, SW_NEEDS_NOTHING};
     table[SW_OP_ADAM] = (sw_kernels){adam_forward, NULL, SW_NEEDS_NOTHING};
+    table[SW_OP_SGD] = (sw_kernels){sgd_forward, NULL, SW_NEEDS_NOTHING};
 }
