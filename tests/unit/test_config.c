@@ -129,7 +129,7 @@ TEST(wrong_types)
               "config.yaml:2: train.lr: a group of keys is not a number; allowed: above 0, at most 100");
     CHECK_STR(refusal("train:\n  optimizer: adam_w\n", NULL),
               "config.yaml:2: train.optimizer: 'adam_w' is none of adam, adamw, sgd; the nearest is 'adamw'");
-    CHECK_STR(refusal("train:\n  optimizer: lion\n", NULL), "config.yaml:2: train.optimizer: 'lion' is none of adam, adamw");
+    CHECK_STR(refusal("train:\n  optimizer: lion\n", NULL), "config.yaml:2: train.optimizer: 'lion' is none of adam, adamw, sgd");
     CHECK_STR(refusal("task:\n  classes: tumor\n", NULL), "config.yaml:2: task.classes: 'tumor' is not a list of texts");
     CHECK_STR(refusal("train: 3\n", NULL), "config.yaml:1: 'train' is a section: its keys stand indented below it");
     CHECK_STR(refusal("- a\n", NULL), "config.yaml:1: a configuration is a set of keys (such as 'train:'), not a list");
