@@ -43,7 +43,7 @@ static sw_status step(work *w, const sw_batch *batch, sw_error *err)
 {
     sw_trainer *t = &w->trainer;
     double loss = 0.0;
-    sw_step_options so = {.task = t->task,
+    sw_step_options so = {.task = &t->task,
                           .chunk_patches = t->config.train.chunk_patches,
                           .seed = (uint64_t)t->config.run.seed,
                           .step = w->step++,
