@@ -33,7 +33,7 @@ struct sw_kv {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
-    int64_t n_changes, put_bytes; /* writer: of this transaction */
+    int64_t n_puts, put_bytes, n_removals; /* writer: of this transaction */
     uint64_t done;        /* values that sw_kv_done was told of */
     uintptr_t low, high;  /* reader: all values so far lie between, so these pages are LMDB's map and nothing else */
     pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
@@ -403,8 +403,8 @@ sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err)
 
 /* ---- writing */
 
-/* Pages that one change of a tree can touch, with those of the list of free pages. */
-#define PAGES_PER_CHANGE 16
+/* Pages that one removal can touch, with those of the list of free pages. */
+#define PAGES_PER_REMOVAL 16
 #define PAGES_PER_TXN 64
 
 static int size_now(sw_kv *kv, int *fd, int64_t *file_bytes, int64_t *page_bytes, int64_t *needed)
@@ -426,13 +426,34 @@ static int size_now(sw_kv *kv, int *fd, int64_t *file_bytes, int64_t *page_bytes
 /* A page that is taken at the end of the file and given back in the same transaction is never written, so the file may end
  * before the last page that LMDB counts, as a truncated one does (check_size). The file is made long enough before the commit, so that
  * it never looks truncated, and cut to its length after it. */
+static int64_t pages_in(const MDB_stat *tree)
+{
+    return (int64_t)(tree->ms_branch_pages + tree->ms_leaf_pages + tree->ms_overflow_pages);
+}
+
+/* The most pages that a transaction can add to the file: what its tree has grown by, a new page for each branch and leaf that was
+ * there before, and for each of these a number in the list of free pages. No more than that: where files may not grow without
+ * limit (ulimit -f), a larger guess would refuse what fits. */
+static int pages_to_add(const sw_kv *kv, int64_t *pages)
+{
+    MDB_stat before, now;
+    int rc = mdb_env_stat(kv->env, &before);
+    if (rc == 0) rc = mdb_stat(kv->txn, kv->dbi, &now);
+    if (rc != 0) return rc;
+    int64_t grown = pages_in(&now) - pages_in(&before), replaced = (int64_t)(before.ms_branch_pages + before.ms_leaf_pages);
+    *pages = (grown > 0 ? grown : 0) + replaced + replaced / 256 + PAGES_PER_REMOVAL * kv->n_removals + PAGES_PER_TXN;
+    return 0;
+}
+
 static int stretch(sw_kv *kv)
 {
     int fd;
-    int64_t file_bytes, page_bytes, needed;
+    int64_t file_bytes, page_bytes, needed, pages;
     int rc = size_now(kv, &fd, &file_bytes, &page_bytes, &needed);
+    if (rc == 0) rc = pages_to_add(kv, &pages);
     if (rc != 0) return rc;
-    int64_t most = needed + kv->put_bytes + (PAGES_PER_CHANGE * kv->n_changes + PAGES_PER_TXN) * page_bytes;
+    /* What is removed may be larger than what is added: then the bytes that were put bound the growth. */
+    int64_t most = needed + pages * page_bytes + (kv->n_removals > 0 ? 2 * kv->put_bytes + PAGES_PER_REMOVAL * page_bytes * kv->n_puts : 0);
     return file_bytes >= most || ftruncate(fd, (off_t)most) == 0 ? 0 : errno;
 }
 
@@ -443,12 +464,6 @@ static int cut(sw_kv *kv)
     int rc = size_now(kv, &fd, &file_bytes, &page_bytes, &needed);
     if (rc != 0) return rc;
     return file_bytes <= needed || ftruncate(fd, (off_t)needed) == 0 ? 0 : errno;
-}
-
-static void count_change(sw_kv *kv, size_t bytes)
-{
-    kv->n_changes++;
-    kv->put_bytes += (int64_t)bytes;
 }
 
 /* Room for a slide must be there before its transaction begins: the map cannot grow within one. */
@@ -468,7 +483,7 @@ sw_status sw_kv_begin(sw_kv *kv, sw_error *err)
     if (kv->txn || !kv->writer) return sw_error_set(err, SW_E_INTERNAL, "store %s: a slide is being written already", kv->dir);
     int rc = grow_map(kv);
     if (rc == 0) rc = mdb_txn_begin(kv->env, NULL, 0, &kv->txn);
-    kv->n_changes = kv->put_bytes = 0;
+    kv->n_puts = kv->put_bytes = kv->n_removals = 0;
     if (rc == 0) return SW_OK;
     kv->txn = NULL;
     return kv_error(kv->dir, rc, true, err);
@@ -482,7 +497,8 @@ sw_status sw_kv_put(sw_kv *kv, const void *key, size_t key_size, size_t size, vo
     if (rc == MDB_KEYEXIST) return sw_error_set(err, SW_E_INTERNAL, "store %s: a record would be written twice", kv->dir);
     if (rc != 0) return kv_error(kv->dir, rc, true, err);
     *space = v.mv_data;
-    count_change(kv, size);
+    kv->n_puts++;
+    kv->put_bytes += (int64_t)size;
     return SW_OK;
 }
 
@@ -495,7 +511,7 @@ sw_status sw_kv_remove(sw_kv *kv, const void *key, size_t key_size, sw_error *er
         return sw_error_set(err, SW_E_FORMAT, "store %s: a record that should be there is missing; restore the store from a copy or tile "
                                               "into a new one", kv->dir);
     }
-    count_change(kv, 0);
+    kv->n_removals++;
     return rc == 0 ? SW_OK : kv_error(kv->dir, rc, true, err);
 }
 
