@@ -209,7 +209,7 @@ static int verify(const char *path)
     return cli_fail(&err);
 }
 
-/* LMDB trusts its own pages: a flipped bit there can end the process that follows it. */
+/* In a process of its own: a disk that cannot give a page of the file ends the process that asks for it. */
 static int run_verify(const cli_args *args)
 {
     const struct timespec moment = {.tv_nsec = 20000000};
@@ -231,8 +231,8 @@ static int run_verify(const cli_args *args)
     }
     if (WIFEXITED(state)) return WEXITSTATUS(state);
     sw_error_set(&err, SW_E_FORMAT,
-                 "store %s: its data.mdb is damaged outside of the records (LMDB was stopped by signal %d as it followed its pages); restore it "
-                 "from a copy or tile into a new store",
+                 "store %s: its data.mdb cannot be read whole (the check was stopped by signal %d: the disk fails, or the file was cut as it was "
+                 "read); restore it from a copy or tile into a new store",
                  path, WTERMSIG(state));
     return cli_fail(&err);
 }
@@ -317,7 +317,8 @@ const cli_command cli_cmd_store = {
     .text = "import makes a store of the LMDB that the reference implementation writes (one file, pickled), copying every JPEG bit by bit; "
             "no pickle is executed. The LMDB knows neither resolution nor positions: give --mpp, and the coordinate files with --coords.\n\n"
             "info lists slides, scales, numbers and sizes.\n\n"
-            "verify reads every record and compares it with its checksum; each bad one is named by slide and patch, and the exit status is 1.\n\n"
+            "verify reads every record and compares it with its checksum; each bad one is named by slide and patch, and the exit status is 1. It "
+            "also looks at every page of the LMDB file between them.\n\n"
             "export writes OUT/{mpp}um/SLIDE/{index}_x{x}_y{y}.jpg, or with --tar OUT/{mpp}um/SLIDE.tar, whose members are SLIDE/{index}.jpg "
             "and SLIDE/{index}.json (position and resolution). What has its name is complete: the same call goes on where one was stopped.",
     .examples = "slidewise store import 224_80_level1.lmdb store --mpp 1.143 --coords clam-out/\n"

@@ -57,7 +57,7 @@ typedef struct sw_store sw_store;
 /* Opens a store read-only, as it is now: slides added later need a new opening. Works on read-only media. Open a store
  * once per process and share the handle between threads (LMDB's file locks belong to the process).
  * *out is owned by the caller; untouched on failure. SW_E_NOT_FOUND: no such folder; SW_E_FORMAT: the folder is not a
- * store, is of another version, truncated or corrupt; SW_E_IO: may not be read. */
+ * store, is of another version, truncated or corrupt (no damage of the file ends the process); SW_E_IO: may not be read. */
 SW_API sw_status sw_store_open(const char *path, sw_store **out, sw_error *err) SW_MUST_CHECK;
 /* What stands in for a store where patches stay on their slides: positions from files of coordinates, pixels on demand. */
 struct sw_slide_list;
@@ -121,10 +121,9 @@ typedef struct sw_store_fault {
     const char *message;
 } sw_store_fault;
 typedef void (*sw_store_fault_fn)(void *ctx, const sw_store_fault *fault);
-/* Checks every record and tells each that is missing or damaged, or belongs to nothing. *n_records and *n_faults (both may be
- * NULL) count; faults are not an error of this call. What opening the store has read (its head and its slides' descriptions)
- * is known to be whole. A flipped bit in LMDB's own pages rather than in a record may end the process: a caller who must
- * survive that checks in a process of its own. */
+/* Checks every record and LMDB's own pages, and tells each record that is missing or damaged, or belongs to nothing, and the first page
+ * that does not fit the others. *n_records and *n_faults (both may be NULL) count; faults are not an error of this call. What
+ * opening the store has read (its head and its slides' descriptions) is known to be whole. */
 SW_API sw_status sw_store_check(const sw_store *store, const sw_sink *sink, sw_store_fault_fn fn, void *ctx, int64_t *n_records,
                                 int64_t *n_faults, sw_error *err) SW_MUST_CHECK;
 /* Checks every record; the first bad one is the error. *n_records (may be NULL) counts what was checked. */

@@ -11,11 +11,11 @@
 typedef struct sw_kv sw_kv;
 
 /* Read-only: the state of this moment is held until sw_kv_close. Falls back to no lock file where the folder cannot be
- * written. */
+ * written. A reader follows no number of the file that it has not checked: damage is SW_E_FORMAT, here and in every call. */
 sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err) SW_MUST_CHECK;
 /* Reads an LMDB that is one file and not ours. No lock is taken and nothing is written beside it. */
 sw_status sw_kv_open_file(const char *path, sw_kv **out, sw_error *err) SW_MUST_CHECK;
-/* Creates the folder and the files when missing; refuses a second writer. */
+/* Creates the folder and the files when missing; refuses a second writer, and a file whose pages do not fit each other. */
 sw_status sw_kv_open_write(const char *dir, sw_kv **out, sw_error *err) SW_MUST_CHECK;
 void sw_kv_close(sw_kv **kv);
 const char *sw_kv_dir(const sw_kv *kv);
@@ -32,7 +32,9 @@ typedef sw_status (*sw_kv_fn)(void *ctx, const void *key, size_t key_size, const
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;
 
 /* How many keys there are, by the database's own count. Readers only. */
-sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err) SW_MUST_CHECK;
+int64_t sw_kv_count(const sw_kv *kv);
+/* Checks all of LMDB's own pages: SW_E_FORMAT names the first that is damaged. Readers only. */
+sw_status sw_kv_check(const sw_kv *kv, sw_error *err) SW_MUST_CHECK;
 
 /* Writer only. A failed put leaves the transaction to be aborted. */
 sw_status sw_kv_begin(sw_kv *kv, sw_error *err) SW_MUST_CHECK;

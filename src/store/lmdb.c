@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -10,12 +10,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/versions.h"
 #include "store/kv.h"
+#include "store/pages.h"
 
 const char *sw_lmdb_version(void)
 {
@@ -32,12 +34,13 @@ struct sw_kv {
     char *dir;
     MDB_env *env;
     MDB_dbi dbi;
-    MDB_txn *txn; /* reader: the snapshot; writer: the slide being written, or NULL */
+    MDB_txn *txn; /* reader: keeps the snapshot from being written over; writer: the slide being written, or NULL */
+    sw_pages pages; /* reader: the snapshot, in a map of our own */
+    void *map;      /* NULL: none */
+    size_t map_size;
+    atomic_uint done; /* values that sw_kv_done was told of */
     int64_t n_puts, put_bytes, n_removals; /* writer: of this transaction */
-    uint64_t done;        /* values that sw_kv_done was told of */
-    uintptr_t low, high;  /* reader: all values so far lie between, so these pages are LMDB's map and nothing else */
-    pthread_mutex_t lock; /* an LMDB transaction serves one thread at a time */
-    bool has_lock, writer;
+    bool writer;
     bool is_file; /* another program's: dir is the path of its one file */
     int lock_fd; /* of writer.lock; -1: none */
 };
@@ -132,6 +135,13 @@ static sw_status reading_error(const sw_kv *kv, int rc, sw_error *err)
     return kv->is_file ? file_error(kv->dir, rc, err) : kv_error(kv->dir, rc, kv->writer, err);
 }
 
+static sw_status damaged(const sw_kv *kv, const sw_pages_fault *fault, sw_error *err)
+{
+    return sw_error_set(err, SW_E_FORMAT, kv->is_file ? "%s: it is damaged (page %llu: %s); copy it again"
+                                                      : "store %s: its data.mdb is damaged (page %llu: %s); restore it from a copy or tile into a new store",
+                        kv->dir, (unsigned long long)fault->page, fault->why);
+}
+
 /* ---- opening */
 
 void sw_kv_close(sw_kv **address)
@@ -141,8 +151,8 @@ void sw_kv_close(sw_kv **address)
     if (!kv) return;
     if (kv->txn) mdb_txn_abort(kv->txn);
     if (kv->env) mdb_env_close(kv->env);
+    if (kv->map) munmap(kv->map, kv->map_size);
     if (kv->lock_fd >= 0) close(kv->lock_fd);
-    if (kv->has_lock) pthread_mutex_destroy(&kv->lock);
     sw_free(kv->dir);
     sw_free(kv);
 }
@@ -155,8 +165,6 @@ static sw_status kv_new(const char *dir, bool writer, sw_kv **out, sw_error *err
     kv->writer = writer;
     kv->dir = sw_strdup(dir);
     if (!kv->dir) return sw_nomem(err);
-    kv->has_lock = pthread_mutex_init(&kv->lock, NULL) == 0;
-    if (!kv->has_lock) return sw_nomem(err);
     *out = SW_STEAL(kv);
     return SW_OK;
 }
@@ -172,6 +180,29 @@ static int env_open(sw_kv *kv, unsigned flags, size_t map_bytes)
     mdb_env_close(kv->env);
     kv->env = NULL;
     return rc;
+}
+
+/* The file's own head, before LMDB believes it. What cannot be opened or is empty is LMDB's to answer. */
+static sw_status check_head(const sw_kv *kv, sw_error *err)
+{
+    enum { HEAD = 1 << 17, TRIES = 4 };
+    const struct timespec moment = {.tv_nsec = 5000000};
+    SW_AUTOFREE char *path = kv->is_file ? sw_strdup(kv->dir) : sw_path_join(kv->dir, "data.mdb");
+    SW_AUTOFREE uint8_t *head = sw_malloc(HEAD);
+    sw_pages_fault fault = {0};
+    bool whole = false;
+    if (!path || !head) return sw_nomem(err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return SW_OK;
+    /* A writer may be between its two metas: then the next look is content. */
+    for (int i = 0; i < TRIES && !whole; i++) {
+        if (i > 0) nanosleep(&moment, NULL);
+        ssize_t have = pread(fd, head, HEAD, 0);
+        whole = have <= 0 || sw_pages_check_head(head, (size_t)have, !kv->is_file, &fault);
+    }
+    close(fd);
+    if (whole) return SW_OK;
+    return strcmp(fault.why, "no head of an LMDB file") == 0 ? reading_error(kv, MDB_INVALID, err) : damaged(kv, &fault, err);
 }
 
 /* Pages beyond the end of the file would end the process with SIGBUS when they are read. */
@@ -215,12 +246,46 @@ static sw_status check_is_store(const char *dir, sw_error *err)
     return SW_OK;
 }
 
+/* Maps the file as it is now. */
+static sw_status map_file(sw_kv *kv, sw_error *err)
+{
+    mdb_filehandle_t fd = -1;
+    struct stat file;
+    int rc = mdb_env_get_fd(kv->env, &fd);
+    if (rc == 0 && fstat(fd, &file) != 0) rc = errno;
+    if (rc != 0) return reading_error(kv, rc, err);
+    void *map = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED) return reading_error(kv, errno, err);
+    kv->map = map;
+    kv->map_size = (size_t)file.st_size;
+    (void)madvise(map, kv->map_size, MADV_RANDOM);
+    return SW_OK;
+}
+
+/* *found false: there were two commits between the transaction and the look at its meta. */
+static sw_status begin_once(sw_kv *kv, bool *found, sw_error *err)
+{
+    sw_pages_fault fault;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
+    if (rc != 0) return reading_error(kv, rc, err);
+    SW_TRY(map_file(kv, err));
+    if (!sw_pages_find(kv->map, kv->map_size, mdb_txn_id(kv->txn), &kv->pages, found, &fault)) return damaged(kv, &fault, err);
+    if (*found) return SW_OK;
+    mdb_txn_abort(kv->txn);
+    kv->txn = NULL;
+    munmap(kv->map, kv->map_size);
+    kv->map = NULL;
+    return SW_OK;
+}
+
 static sw_status begin_reading(sw_kv *kv, sw_error *err)
 {
+    bool found = false;
     SW_TRY(check_size(kv, err));
-    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
-    if (rc == 0) rc = mdb_dbi_open(kv->txn, NULL, 0, &kv->dbi);
-    return rc == 0 ? SW_OK : reading_error(kv, rc, err);
+    for (int i = 0; i < 16 && !found; i++) SW_TRY(begin_once(kv, &found, err));
+    if (!found) return sw_error_set(err, SW_E_IO, "store %s: it is written faster than it can be opened; try again", kv->dir);
+    sw_pages_fault fault;
+    return kv->is_file || sw_pages_check_order(&kv->pages, &fault) ? SW_OK : damaged(kv, &fault, err);
 }
 
 /* The map is as large as the file: the one the file asks for may be terabytes. */
@@ -234,6 +299,7 @@ sw_status sw_kv_open_file(const char *path, sw_kv **out, sw_error *err)
     SW_TRY(sw_file_size(path, &bytes, err));
     SW_TRY(kv_new(path, false, &kv, err));
     kv->is_file = true;
+    SW_TRY(check_head(kv, err));
     int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK | MDB_NOSUBDIR, ((size_t)bytes | 0xffff) + 1);
     if (rc != 0) return file_error(path, rc, err);
     SW_TRY(begin_reading(kv, err));
@@ -246,6 +312,7 @@ sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err)
     SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
     SW_TRY(check_is_store(dir, err));
     SW_TRY(kv_new(dir, false, &kv, err));
+    SW_TRY(check_head(kv, err));
     int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD, 0);
     /* A lock file that cannot be made or written: nobody here can be writing either. */
     if (rc == EACCES || rc == EROFS || rc == EPERM) rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK, 0);
@@ -277,17 +344,35 @@ static sw_status lock_writer(sw_kv *kv, sw_error *err)
     return SW_OK;
 }
 
+/* LMDB's writer follows pages without a question, and writes over those that a damaged list calls free. */
+static sw_status check_before_writing(sw_kv *kv, sw_error *err)
+{
+    MDB_envinfo info;
+    sw_pages_fault fault = {0};
+    bool found = false;
+    int rc = mdb_env_info(kv->env, &info);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
+    SW_TRY(check_size(kv, err));
+    SW_TRY(map_file(kv, err));
+    bool whole = sw_pages_find(kv->map, kv->map_size, info.me_last_txnid, &kv->pages, &found, &fault);
+    if (whole && found && sw_pages_check_order(&kv->pages, &fault)) SW_TRY(sw_pages_check(&kv->pages, false, &fault, err));
+    munmap(kv->map, kv->map_size);
+    kv->map = NULL;
+    return fault.why ? damaged(kv, &fault, err) : SW_OK;
+}
+
 sw_status sw_kv_open_write(const char *dir, sw_kv **out, sw_error *err)
 {
     SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
     SW_TRY(sw_mkdir_p(dir, err));
     SW_TRY(kv_new(dir, true, &kv, err));
     SW_TRY(lock_writer(kv, err));
+    SW_TRY(check_head(kv, err));
     size_t map = FIRST_MAP_BYTES;
     int rc = env_open(kv, 0, map);
     while (rc == ENOMEM && map > LEAST_MAP_BYTES) rc = env_open(kv, 0, map /= 2);
     if (rc != 0) return kv_error(dir, rc, true, err);
-    SW_TRY(check_size(kv, err));
+    SW_TRY(check_before_writing(kv, err));
     int dead;
     rc = mdb_reader_check(kv->env, &dead); /* slots of killed readers would keep old pages alive */
     MDB_txn *txn = NULL;
@@ -315,7 +400,7 @@ static MDB_val value_of(const void *bytes, size_t size)
 }
 
 /* A writer reads through its own transaction, or a short one when none is open. */
-static int reading_txn(sw_kv *kv, MDB_txn **txn)
+static int writers_txn(sw_kv *kv, MDB_txn **txn)
 {
     *txn = kv->txn;
     return kv->txn ? 0 : mdb_txn_begin(kv->env, NULL, MDB_RDONLY, txn);
@@ -324,19 +409,14 @@ static int reading_txn(sw_kv *kv, MDB_txn **txn)
 sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **value, size_t *size, sw_error *err)
 {
     MDB_val k = value_of(key, key_size), v = {0};
+    sw_pages_fault fault;
     *value = NULL;
     *size = 0;
+    if (!kv->writer) return sw_pages_get(&kv->pages, key, key_size, value, size, &fault) ? SW_OK : damaged(kv, &fault, err);
     if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was asked for outside a transaction", kv->dir);
-    pthread_mutex_lock(&kv->lock);
     int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
-    if (rc == 0) {
-        uintptr_t start = (uintptr_t)v.mv_data, end = start + v.mv_size;
-        if (kv->low == 0 || start < kv->low) kv->low = start;
-        if (end > kv->high) kv->high = end;
-    }
-    pthread_mutex_unlock(&kv->lock);
     if (rc == MDB_NOTFOUND) return SW_OK;
-    if (rc != 0) return reading_error(kv, rc, err);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
     *value = v.mv_data;
     *size = v.mv_size;
     return SW_OK;
@@ -349,24 +429,21 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
 void sw_kv_done(sw_kv *kv, const void *value, size_t size)
 {
     if (kv->writer || !value) return;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t low = (uintptr_t)kv->map, high = low + kv->map_size;
     uintptr_t start = (uintptr_t)value / AROUND * AROUND, end = ((uintptr_t)value + size + AROUND - 1) / AROUND * AROUND;
-    pthread_mutex_lock(&kv->lock);
-    uintptr_t low = kv->low / page * page, high = (kv->high + page - 1) / page * page;
     /* Now and then all of them: others' reads map again what lies around theirs. */
-    bool all = ++kv->done % DONE_ALL == 0;
-    pthread_mutex_unlock(&kv->lock);
+    bool all = (atomic_fetch_add(&kv->done, 1) + 1) % DONE_ALL == 0;
     if (all || start < low) start = low;
     if (all || end > high) end = high;
     /* Refused or not, nothing is lost: the map is a file's, shared and read-only. */
     if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
-static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)
+static sw_status writers_each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)
 {
     MDB_cursor *cursor = NULL;
     int rc = mdb_cursor_open(txn, kv->dbi, &cursor);
-    if (rc != 0) return reading_error(kv, rc, err);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
     MDB_val k = value_of(&first, 1), v = {0};
     sw_status status = SW_OK;
     rc = mdb_cursor_get(cursor, &k, &v, first ? MDB_SET_RANGE : MDB_FIRST);
@@ -376,29 +453,50 @@ static sw_status each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, vo
     }
     mdb_cursor_close(cursor);
     if (status != SW_OK || rc == 0 || rc == MDB_NOTFOUND) return status;
-    return reading_error(kv, rc, err);
+    return kv_error(kv->dir, rc, true, err);
+}
+
+typedef struct passing {
+    sw_kv_fn fn;
+    void *ctx;
+    char first;
+    sw_status status;
+    sw_error *err;
+} passing;
+
+static bool pass(void *ctx, const void *key, size_t key_size, const void *value, size_t size)
+{
+    passing *p = ctx;
+    if (p->first && (key_size == 0 || *(const char *)key != p->first)) return false;
+    p->status = p->fn(p->ctx, key, key_size, value, size, p->err);
+    return p->status == SW_OK;
 }
 
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err)
 {
+    if (!kv->writer) {
+        passing p = {fn, ctx, first, SW_OK, err};
+        sw_pages_fault fault;
+        return sw_pages_each(&kv->pages, &first, first != 0, pass, &p, &fault) ? p.status : damaged(kv, &fault, err);
+    }
     MDB_txn *txn = NULL;
-    pthread_mutex_lock(&kv->lock);
-    int rc = reading_txn(kv, &txn);
-    sw_status status = rc == 0 ? each(kv, txn, first, fn, ctx, err) : reading_error(kv, rc, err);
-    if (rc == 0 && txn != kv->txn) mdb_txn_abort(txn);
-    pthread_mutex_unlock(&kv->lock);
+    int rc = writers_txn(kv, &txn);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
+    sw_status status = writers_each(kv, txn, first, fn, ctx, err);
+    if (txn != kv->txn) mdb_txn_abort(txn);
     return status;
 }
 
-sw_status sw_kv_count(sw_kv *kv, int64_t *count, sw_error *err)
+int64_t sw_kv_count(const sw_kv *kv)
 {
-    MDB_stat stat;
-    pthread_mutex_lock(&kv->lock);
-    int rc = mdb_stat(kv->txn, kv->dbi, &stat);
-    pthread_mutex_unlock(&kv->lock);
-    if (rc != 0) return reading_error(kv, rc, err);
-    *count = (int64_t)stat.ms_entries;
-    return SW_OK;
+    return (int64_t)kv->pages.records.entries;
+}
+
+sw_status sw_kv_check(const sw_kv *kv, sw_error *err)
+{
+    sw_pages_fault fault;
+    SW_TRY(sw_pages_check(&kv->pages, true, &fault, err));
+    return fault.why ? damaged(kv, &fault, err) : SW_OK;
 }
 
 /* ---- writing */
@@ -502,11 +600,24 @@ sw_status sw_kv_put(sw_kv *kv, const void *key, size_t key_size, size_t size, vo
     return SW_OK;
 }
 
+/* LMDB frees as many pages of a large value as the head of the first one says. */
+static sw_status check_large(const sw_kv *kv, size_t key_size, const MDB_val *value, sw_error *err)
+{
+    MDB_stat pages;
+    sw_pages_fault fault = {0};
+    int rc = mdb_env_stat(kv->env, &pages);
+    if (rc != 0) return kv_error(kv->dir, rc, true, err);
+    return sw_pages_check_large(value->mv_data, key_size, value->mv_size, pages.ms_psize, &fault) ? SW_OK : damaged(kv, &fault, err);
+}
+
 sw_status sw_kv_remove(sw_kv *kv, const void *key, size_t key_size, sw_error *err)
 {
     MDB_val k = value_of(key, key_size);
     if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was removed outside a slide", kv->dir);
-    int rc = mdb_del(kv->txn, kv->dbi, &k, NULL);
+    MDB_val v = {0};
+    int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
+    if (rc == 0) SW_TRY(check_large(kv, key_size, &v, err));
+    if (rc == 0) rc = mdb_del(kv->txn, kv->dbi, &k, NULL);
     if (rc == MDB_NOTFOUND) {
         return sw_error_set(err, SW_E_FORMAT, "store %s: a record that should be there is missing; restore the store from a copy or tile "
                                               "into a new one", kv->dir);

@@ -6,6 +6,8 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/import.c
   ${CMAKE_SOURCE_DIR}/src/store/live.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c
+  ${CMAKE_SOURCE_DIR}/src/store/pages.c
+  ${CMAKE_SOURCE_DIR}/src/store/pages_check.c
   ${CMAKE_SOURCE_DIR}/src/store/pixel_cache.c
   ${CMAKE_SOURCE_DIR}/src/store/record.c
   ${CMAKE_SOURCE_DIR}/src/store/reference.c
