@@ -243,6 +243,9 @@ static sw_status check_is_store(const char *dir, sw_error *err)
         return sw_error_set(err, SW_E_FORMAT, "%s is not a store: it has no data.mdb; give the folder that slidewise tile wrote",
                             dir);
     }
+    /* A writer was killed before it wrote the head. */
+    if (stat(data, &file) == 0 && file.st_size == 0)
+        return sw_error_set(err, SW_E_FORMAT, "store %s: it is empty; fill it with: slidewise tile SLIDES --store %s", dir, dir);
     return SW_OK;
 }
 
@@ -521,9 +524,6 @@ static int size_now(sw_kv *kv, int *fd, int64_t *file_bytes, int64_t *page_bytes
     return 0;
 }
 
-/* A page that is taken at the end of the file and given back in the same transaction is never written, so the file may end
- * before the last page that LMDB counts, as a truncated one does (check_size). The file is made long enough before the commit, so that
- * it never looks truncated, and cut to its length after it. */
 static int64_t pages_in(const MDB_stat *tree)
 {
     return (int64_t)(tree->ms_branch_pages + tree->ms_leaf_pages + tree->ms_overflow_pages);
@@ -543,6 +543,9 @@ static int pages_to_add(const sw_kv *kv, int64_t *pages)
     return 0;
 }
 
+/* A page that is taken at the end of the file and given back in the same transaction is never written, so the file may end
+ * before the last page that LMDB counts, as a truncated one does (check_size). The file is made long enough before the commit, so that
+ * it never looks truncated, and cut to its length after it. */
 static int stretch(sw_kv *kv)
 {
     int fd;

@@ -395,6 +395,12 @@ TEST(what_is_not_a_store)
              "%s is not a store: it has no data.mdb; give the folder that slidewise tile wrote", path);
     CHECK_STR(err.message, expected);
 
+    /* Its writer was killed before the first byte. */
+    CHECK_OK(sw_file_write(path_in(path, "data.mdb"), "", 0, &err));
+    CHECK_INT(open_status(path, &err), SW_E_FORMAT);
+    snprintf(expected, sizeof expected, "store %s: it is empty; fill it with: slidewise tile SLIDES --store %s", path, path);
+    CHECK_STR(err.message, expected);
+
     char noise[8192];
     memset(noise, 'x', sizeof noise);
     CHECK_OK(sw_file_write(path_in(path, "data.mdb"), noise, sizeof noise, &err));
