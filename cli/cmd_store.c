@@ -93,6 +93,7 @@ static void put_slide(sw_json_writer *w, const sw_store_slide *slide)
         sw_json_put_int(w, "quality", scale->quality);
         sw_json_put_number(w, "patch_level0_px", scale->patch_level0_px);
         sw_json_put_int(w, "n_patches", scale->n_patches);
+        if (scale->n_passed_through > 0) sw_json_put_int(w, "n_passed_through", scale->n_passed_through);
         for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
             char name[40];
             snprintf(name, sizeof name, "left_out_%s", sw_left_out_name((sw_left_out)kind));

@@ -44,6 +44,7 @@ static sw_status read_settings(const cli_args *args, sw_tile_settings *s, sw_err
     s->overlap_px = (int)cli_int(args, "overlap", s->overlap_px);
     s->quality = (int)cli_int(args, "quality", s->quality);
     s->whole_image = cli_flag(args, "no-tissue");
+    s->passthrough = cli_flag(args, "passthrough");
     s->artefacts.max_pen_fraction = cli_real(args, "max-pen-fraction", s->artefacts.max_pen_fraction);
     s->artefacts.min_laplacian_variance = cli_real(args, "min-laplacian-variance", s->artefacts.min_laplacian_variance);
     s->artefacts.max_black_fraction = cli_real(args, "max-black-fraction", s->artefacts.max_black_fraction);
@@ -58,6 +59,9 @@ sw_status cli_tile_options(const cli_args *args, sw_tile_options *o, sw_error *e
     o->slide_mpp_um = cli_real(args, "slide-mpp", 0.0);
     if (cli_given(args, "slide-mpp") && !(o->slide_mpp_um > 0.0))
         return sw_error_set(err, SW_E_INVALID, "--slide-mpp must be above 0");
+    const char *reader = cli_text(args, "reader", "auto");
+    o->openslide_only = strcmp(reader, "openslide") == 0;
+    if (!o->openslide_only && strcmp(reader, "auto") != 0) return sw_error_set(err, SW_E_INVALID, "--reader %s: give auto or openslide", reader);
     o->threads = (int)cli_int(args, "threads", 0);
     o->masks = cli_flag(args, "masks");
     o->sink = cli_sink();
@@ -99,6 +103,7 @@ void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
         snprintf(head, sizeof head, "%g um", r->mpp_um[i]);
         printf("  %9s", head);
     }
+    if (r->passthrough) printf("  passed through");
     for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
         if (is_shown(r, kind)) printf("  %10s", sw_left_out_name((sw_left_out)kind));
     printf("  tissue  seconds\n");
@@ -106,6 +111,7 @@ void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
         const sw_tile_row *row = &r->row[i];
         printf("%-*s  %-13s", width, row->slide_id, sw_tile_status_name(row->status));
         for (int s = 0; s < r->n_scales; s++) printf("  %9lld", (long long)row->n_patches[s]);
+        if (r->passthrough) printf("  %14lld", (long long)row->n_passed_through);
         for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
             if (is_shown(r, kind)) printf("  %10lld", (long long)row->n_left_out[kind]);
         printf("  %5.1f%%  %7.1f\n", 100.0 * row->tissue_fraction, row->seconds);
@@ -114,6 +120,7 @@ void cli_tile_print(const sw_tile_result *r, const char *store, bool complete)
         if (r->row[i].reason) printf("%s: %s\n", sw_tile_status_name(r->row[i].status), r->row[i].reason);
     }
     print_left_out(r);
+    if (r->passthrough) printf("passed through: %lld patches are the slides' own JPEG tiles\n", (long long)r->n_passed_through);
     printf("%zu slides: %zu done, %zu already done, %zu failed; %lld patches in %s", r->count, r->n_done, r->n_already,
            r->n_failed, (long long)r->n_patches, store);
     if (complete) printf("; the table is in %s/slides.csv", store);

@@ -24,6 +24,9 @@
     {"quality", 0, CLI_INT, "N", "of the JPEG patches, 1 to 100 (default: 80)"},                                     \
     {"preset", 0, CLI_TEXT, "NAME|FILE",                                                                               \
      "tissue settings: default, bwh_biopsy, bwh_resection, tcga, tcga_nsclc or a CSV of CLAM"},                        \
+    {"passthrough", 0, CLI_FLAG, NULL, "lay patches on the slide's own JPEG tiles and store those as they are, where they fit"},         \
+    {"reader", 0, CLI_TEXT, "NAME",                                                                                    \
+     "auto: JPEG tiles of Aperio and generic TIFF slides are read directly (default); openslide: OpenSlide reads all"}, \
     {"no-tissue", 0, CLI_FLAG, NULL, "take the whole image, for small regions and cores"},                             \
     {"max-pen-fraction", 0, CLI_REAL, "X",                                                                             \
      "leave out patches of which more than this share (0 to 1) has the colour of a marker (default: 1, none)"},        \

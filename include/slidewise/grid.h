@@ -25,6 +25,8 @@ typedef struct sw_grid_options {
     bool use_padding;     /* patches may reach beyond the slide's right and bottom edge, default true */
     double min_tissue;    /* least share of a patch's area in the tissue mask, default 0: no such filter */
     bool unique;          /* drop positions that an earlier contour gave already, default false (CLAM keeps them) */
+    bool align;           /* positions are whole steps from the slide's corner, not from each contour's, so that they can lie on the
+                             slide's own tiles; default false (CLAM's way) */
     bool whole_image;     /* no tissue: a grid over the whole slide from (0, 0); default false. With use_padding the
                              last column and row may reach beyond the slide, without it only whole patches count,
                              and a slide smaller than a patch gives one patch at (0, 0). */
@@ -42,7 +44,8 @@ typedef struct sw_grid {
 } sw_grid;
 
 /* Contour by contour, x outer, y inner, from the corner of each contour's bounding box (CLAM's order). `tissue` may be
- * NULL with whole_image. Position i along an axis is corner + round(i * step_level0_px). A slide without mpp fails like
+ * NULL with whole_image. Position i along an axis is corner + round(i * step_level0_px), with `align` round(i * step_level0_px)
+ * from the last one before the corner on. A slide without mpp fails like
  * sw_slide_need_mpp; options out of range are SW_E_INVALID. No patch at all is not an error here (n_patches 0).
  * *out is overwritten; empty on failure. Free with sw_grid_free. */
 SW_API sw_status sw_grid_make(const sw_tissue *tissue, const sw_slide *slide, const sw_grid_options *options, sw_grid *out,

@@ -28,6 +28,7 @@ typedef struct sw_store_scale {
                                      all (0, 0) */
     double step_level0_px;        /* distance of neighbours, level-0 pixels */
     int64_t n_patches;
+    int64_t n_passed_through;     /* of them, the slide's own JPEG tiles, stored as they are; `quality` is not theirs */
     int64_t n_left_out[SW_LEFT_KINDS]; /* patches of the grid that are not here, by reason ([SW_LEFT_NOT]: 0) */
 } sw_store_scale;
 

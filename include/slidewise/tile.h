@@ -26,6 +26,10 @@ typedef struct sw_tile_settings {
     int patch_px;             /* default 256 */
     int overlap_px;           /* default 0 */
     int quality;              /* of the JPEGs, default 80 */
+    bool passthrough;         /* a patch that is exactly one of the slide's own JPEG tiles (same grid, size and resolution) is stored as
+                                 that tile, not decoded and not encoded again; its quality is then the slide's. So that there are
+                                 such, positions are whole steps from the slide's corner (sw_grid_options.align), and where mpp_um is
+                                 within half a pixel over the patch of a level's, the steps are those of that level; default false */
     bool whole_image;         /* no tissue segmentation: a grid over the whole image; default false */
     bool given_positions;     /* positions are not made here but come from files (sw_tile_options.coords) or from an imported
                                  store; mpp_um are the names that the scales go by; no tissue; default false */
@@ -71,6 +75,7 @@ typedef struct sw_tile_options {
     const char *trident;       /* the same as TRIDENT does, and contours_geojson/ID.geojson. NULL (default): do not */
     sw_tile_settings settings;
     double slide_mpp_um;       /* resolution of slides that carry none; 0 (default): they fail */
+    bool openslide_only;       /* sw_slide_options.openslide_only: slower, the same pixels, nothing is passed through; default false */
     int threads;               /* 0 (default): all CPUs of this process */
     bool masks;                /* also write pictures of up to a million pixels: STORE/masks/ID.png, STORE/overlays/ID.jpg and
                                   STORE/contours/ID.geojson of the tissue (where slides are segmented or a mask is given), and
@@ -99,6 +104,7 @@ typedef struct sw_tile_row {
     char *reason;                           /* NULL unless it failed */
     int64_t n_patches[SW_STORE_MAX_SCALES]; /* per scale */
     int64_t n_left_out[SW_LEFT_KINDS];      /* patches of the grids that are not among them, by reason, all scales */
+    int64_t n_passed_through;               /* of the patches, the slide's own JPEG tiles, all scales */
     double unreadable_fraction;             /* of the picture that is looked at for tissue */
     double tissue_fraction;
     double seconds;                         /* that tiling took, in this or the earlier call */
@@ -113,6 +119,8 @@ typedef struct sw_tile_result {
     int64_t n_patches;  /* of the slides asked for, all scales */
     int64_t n_left_out[SW_LEFT_KINDS]; /* of them, by reason */
     bool looked_for[SW_LEFT_KINDS];    /* the settings ask for it */
+    bool passthrough;                  /* the settings ask for it */
+    int64_t n_passed_through;          /* of n_patches, the slides' own JPEG tiles */
     size_t n_damaged;   /* slides, done or already done, of which something could not be read */
     double seconds;
 } sw_tile_result;

@@ -172,11 +172,16 @@ static sw_status one_contour(maker *m, const sw_contour *contour, int32_t number
 {
     SW_CLEANUP(rings_free) rings r = {0};
     SW_TRY(rings_make(contour, &r, err));
-    int64_t x0 = r.outer.min_x, y0 = r.outer.min_y;
+    int64_t x0 = r.outer.min_x, y0 = r.outer.min_y, first_i = 0, first_j = 0;
+    if (m->options->align) {
+        first_i = (int64_t)floor((double)x0 / m->step);
+        first_j = (int64_t)floor((double)y0 / m->step);
+        x0 = y0 = 0;
+    }
     int64_t stop_x = stop_at(m, (int64_t)r.outer.max_x + 1, m->width);
     int64_t stop_y = stop_at(m, (int64_t)r.outer.max_y + 1, m->height);
-    for (int64_t i = 0, x = x0; x < stop_x; x = position(x0, ++i, m->step)) {
-        for (int64_t j = 0, y = y0; y < stop_y; y = position(y0, ++j, m->step)) {
+    for (int64_t i = first_i, x = position(x0, i, m->step); x < stop_x; x = position(x0, ++i, m->step)) {
+        for (int64_t j = first_j, y = position(y0, j, m->step); y < stop_y; y = position(y0, ++j, m->step)) {
             if (!in_contour(m, &r, x, y) || in_hole(m, &r, x, y) || !enough_tissue(m, x, y)) continue;
             SW_TRY(add(m, x, y, number, err));
         }

@@ -24,11 +24,15 @@ static bool is_frame(uint8_t marker)
     return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
-/* Length, precision 8, height, width, 3 components. */
-static bool frame_fits(const uint8_t *segment, size_t length, const sw_jpeg_tile *tile)
+/* What every decoder knows: baseline, extended or progressive, with Huffman codes; length, precision 8, height, width, 3
+ * components, of which the first is sampled as often as the others, or twice or four times. */
+static bool frame_fits(uint8_t marker, const uint8_t *segment, size_t length, const sw_jpeg_tile *tile)
 {
-    return length >= 8 && segment[2] == 8 && (segment[3] << 8 | segment[4]) == tile->height &&
-           (segment[5] << 8 | segment[6]) == tile->width && segment[7] == 3;
+    if (marker > 0xC2 || length < 17 || segment[2] != 8 || segment[7] != 3) return false;
+    if ((segment[3] << 8 | segment[4]) != tile->height || (segment[5] << 8 | segment[6]) != tile->width) return false;
+    uint8_t first = segment[9];
+    return (first == 0x11 || first == 0x21 || first == 0x12 || first == 0x22 || first == 0x41) && segment[12] == 0x11 &&
+           segment[15] == 0x11;
 }
 
 /* Copies the segments before the picture's data, or all of a stream of tables. Returns where it stopped: behind the marker
@@ -48,7 +52,7 @@ static size_t copy_segments(splice *s, const uint8_t *bytes, size_t n, uint8_t l
         size_t length = (size_t)(bytes[at + 2] << 8 | bytes[at + 3]);
         if (length < 2 || length > n - at - 2) return 0;
         if (is_frame(marker)) {
-            if (s->has_frame || !frame_fits(bytes + at + 2, length, tile)) return 0;
+            if (s->has_frame || !frame_fits(marker, bytes + at + 2, length, tile)) return 0;
             s->has_frame = true;
         }
         if (marker != APP0 && marker != APP14) put(s, bytes + at, 2 + length);

@@ -22,6 +22,15 @@ typedef sw_status (*sw_slide_bad_fn)(void *ctx, int index, const sw_error *why, 
 sw_status sw_slide_read_patches(sw_slide *slide, const int64_t *xy, int n, int patch_px, double mpp_um, uint8_t *rgb,
                                 sw_slide_patch_fn each, sw_slide_bad_fn bad, void *ctx, sw_error *err) SW_MUST_CHECK;
 
+/* Whether such patches are pixels of a level as they are (see sw_slide_read_patch), and a whole number of level-0 pixels stands for
+ * each; *level_mpp_um is then the level's own resolution, from which mpp_um differs by less than half a pixel over the patch. */
+bool sw_slide_patch_is_level(const sw_slide *slide, int patch_px, double mpp_um, double *level_mpp_um);
+
+/* The slide's own JPEG tile, where the patch is exactly one: the stream as the file holds it, made whole, so that every decoder
+ * gives the pixels of sw_slide_read_patch. NULL: it is none, or its tile is not a sound stream as far as its segments tell (the
+ * picture's data is not looked into). Owned by the caller (sw_image_bytes_free). For several threads at once. */
+uint8_t *sw_slide_patch_jpeg(sw_slide *slide, const int64_t *xy, int patch_px, double mpp_um, size_t *size);
+
 /* What a slide could not give. */
 typedef struct sw_slide_missing {
     int64_t n_asked, n_missing; /* pixels of the levels that were read */

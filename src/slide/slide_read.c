@@ -209,6 +209,24 @@ sw_status sw_slide_read_patch(sw_slide *slide, int64_t level0_x, int64_t level0_
     return read_one(slide, &k, xy, rgb, err);
 }
 
+bool sw_slide_patch_is_level(const sw_slide *slide, int patch_px, double mpp_um, double *level_mpp_um)
+{
+    patch_kind k;
+    sw_error why = {0};
+    if (kind_of(slide, patch_px, mpp_um, &k, &why) != SW_OK || !k.as_it_is) return false;
+    double downsample = slide->info.level[k.level].downsample;
+    *level_mpp_um = slide->info.mpp_um * downsample;
+    return downsample == floor(downsample);
+}
+
+uint8_t *sw_slide_patch_jpeg(sw_slide *slide, const int64_t *xy, int patch_px, double mpp_um, size_t *size)
+{
+    patch_kind k;
+    sw_error why = {0};
+    if (!slide->ops->jpeg || kind_of(slide, patch_px, mpp_um, &k, &why) != SW_OK || !k.as_it_is) return NULL;
+    return slide->ops->jpeg(slide->state, k.level, xy[0], xy[1], patch_px, size);
+}
+
 /* ---- many patches */
 
 /* What one patch reads: an area of the level, in that level's pixels. */

@@ -96,7 +96,7 @@ static sw_status find_one(const finding *f, live_slide *s, sw_error *err)
 {
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     double level0_um;
-    SW_TRY(sw_tile_open_slide(&s->entry, f->options->slide_mpp_um, f->options->sink, &slide, err));
+    SW_TRY(sw_tile_open_slide(&s->entry, f->options->slide_mpp_um, false, f->options->sink, &slide, err));
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     s->record = (sw_store_slide){.slide_id = s->entry.slide_id, .path = s->entry.path, .width = info->width, .height = info->height,

@@ -293,6 +293,7 @@ static void put_scale(sw_json_writer *w, const sw_store_scale *scale)
     sw_json_put_number(w, "patch_level0_px", scale->patch_level0_px);
     sw_json_put_number(w, "step_level0_px", scale->step_level0_px);
     sw_json_put_int(w, "n_patches", scale->n_patches);
+    if (scale->n_passed_through > 0) sw_json_put_int(w, "n_passed_through", scale->n_passed_through);
     for (int kind = 1; kind < SW_LEFT_KINDS; kind++) {
         if (scale->n_left_out[kind] > 0) sw_json_put_int(w, sw_left_out_name((sw_left_out)kind), scale->n_left_out[kind]);
     }
@@ -338,6 +339,7 @@ static sw_store_scale scale_from(const sw_json *json)
         .patch_level0_px = sw_json_real(sw_json_get(json, "patch_level0_px"), 0),
         .step_level0_px = sw_json_real(sw_json_get(json, "step_level0_px"), 0),
         .n_patches = sw_json_integer(sw_json_get(json, "n_patches"), 0),
+        .n_passed_through = sw_json_integer(sw_json_get(json, "n_passed_through"), 0),
     };
     for (int kind = 1; kind < SW_LEFT_KINDS; kind++)
         scale.n_left_out[kind] = sw_json_integer(sw_json_get(json, sw_left_out_name((sw_left_out)kind)), 0);

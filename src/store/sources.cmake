@@ -16,6 +16,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/tar.c
   ${CMAKE_SOURCE_DIR}/src/store/tile.c
   ${CMAKE_SOURCE_DIR}/src/store/tar.c
+  ${CMAKE_SOURCE_DIR}/src/store/tile_chunk.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_coords.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_fate.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_picture.c

@@ -82,7 +82,9 @@ static void fill_row(sw_tile_row *row, const sw_store_slide *slide)
 {
     for (int i = 0; i < slide->n_scales; i++) row->n_patches[i] = slide->scale[i].n_patches;
     memset(row->n_left_out, 0, sizeof row->n_left_out);
+    row->n_passed_through = 0;
     for (int i = 0; i < slide->n_scales; i++) {
+        row->n_passed_through += slide->scale[i].n_passed_through;
         for (int kind = 0; kind < SW_LEFT_KINDS; kind++) row->n_left_out[kind] += slide->scale[i].n_left_out[kind];
     }
     row->unreadable_fraction = slide->unreadable_fraction;
@@ -95,6 +97,7 @@ static sw_status fail_row(sw_tile_row *row, sw_tile_status status, const char *r
     row->status = status;
     memset(row->n_patches, 0, sizeof row->n_patches);
     memset(row->n_left_out, 0, sizeof row->n_left_out);
+    row->n_passed_through = 0;
     row->unreadable_fraction = 0;
     row->reason = sw_strdup(reason);
     return row->reason ? SW_OK : sw_nomem(err);
@@ -140,6 +143,7 @@ static sw_status make_rows(tiling *t, sw_error *err)
     if (!r->row || !t->todo) return sw_nomem(err);
     r->n_scales = t->run.options->settings.n_scales;
     memcpy(r->mpp_um, t->run.options->settings.mpp_um, sizeof r->mpp_um);
+    r->passthrough = t->run.options->settings.passthrough;
     look_for(&t->run.options->settings.artefacts, r->looked_for);
     for (size_t i = 0; i < n; i++) {
         sw_tile_row *row = &r->row[r->count++];
@@ -292,6 +296,7 @@ static void count_rows(sw_tile_result *r)
         if (row->status == SW_TILE_DONE) r->n_done++;
         else if (row->status == SW_TILE_ALREADY) r->n_already++;
         else r->n_failed++;
+        r->n_passed_through += row->n_passed_through;
         r->n_damaged += row->n_left_out[SW_LEFT_UNREADABLE] > 0 || row->unreadable_fraction > 0;
         for (int kind = 0; kind < SW_LEFT_KINDS; kind++) r->n_left_out[kind] += row->n_left_out[kind];
         for (int s = 0; s < r->n_scales; s++) r->n_patches += row->n_patches[s];
@@ -307,11 +312,12 @@ static void put_field(sw_buf *csv, const char *fmt, double value)
     sw_buf_free(&text);
 }
 
-static void put_row(sw_buf *csv, const sw_tile_row *row, int n_scales)
+static void put_row(sw_buf *csv, const sw_tile_row *row, const sw_tile_result *r)
 {
     sw_csv_put(csv, row->slide_id, false);
     sw_csv_put(csv, sw_tile_status_name(row->status), false);
-    for (int i = 0; i < n_scales; i++) put_field(csv, "%.0f", (double)row->n_patches[i]);
+    for (int i = 0; i < r->n_scales; i++) put_field(csv, "%.0f", (double)row->n_patches[i]);
+    if (r->passthrough) put_field(csv, "%.0f", (double)row->n_passed_through);
     for (int kind = 1; kind < SW_LEFT_KINDS; kind++) put_field(csv, "%.0f", (double)row->n_left_out[kind]);
     put_field(csv, "%.4f", row->unreadable_fraction);
     put_field(csv, "%.4f", row->tissue_fraction);
@@ -334,15 +340,16 @@ static sw_status write_csv(const tiling *t, sw_error *err)
     if (!path) return sw_nomem(err);
     sw_buf_puts(&csv, "slide_id,status");
     for (int i = 0; i < r->n_scales; i++) sw_buf_printf(&csv, ",patches_%gum", r->mpp_um[i]);
+    if (r->passthrough) sw_buf_puts(&csv, ",passed_through");
     for (int kind = 1; kind < SW_LEFT_KINDS; kind++) sw_buf_printf(&csv, ",left_out_%s", sw_left_out_name((sw_left_out)kind));
     sw_buf_puts(&csv, ",unreadable_fraction,tissue_fraction,seconds,path,reason\n");
-    for (size_t i = 0; i < r->count; i++) put_row(&csv, &r->row[i], r->n_scales);
+    for (size_t i = 0; i < r->count; i++) put_row(&csv, &r->row[i], r);
     for (int64_t i = 0; i < sw_store_writer_count(t->writer); i++) {
         const sw_store_slide *slide = sw_store_writer_get(t->writer, i);
         if (listed(t, slide->slide_id)) continue;
         sw_tile_row row = {.slide_id = (char *)slide->slide_id, .path = (char *)slide->path, .status = SW_TILE_ALREADY};
         fill_row(&row, slide);
-        put_row(&csv, &row, r->n_scales);
+        put_row(&csv, &row, r);
     }
     SW_TRY(sw_buf_status(&csv, err));
     SW_TRY(sw_file_write(path, csv.data, csv.size, err));

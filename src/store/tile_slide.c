@@ -26,11 +26,16 @@ sw_tile_status sw_tile_status_of(sw_status status)
 
 /* ---- positions */
 
-static sw_grid_options grid_options(const sw_tile_settings *s, int scale)
+static sw_grid_options grid_options(const sw_slide *slide, const sw_tile_settings *s, int scale)
 {
     sw_grid_options o = sw_grid_options_default();
     o.patch_px = s->patch_px;
     o.mpp_um = s->mpp_um[scale];
+    if (s->passthrough) { /* with the level's own steps, so that rounding does not drift off its tiles */
+        double level_mpp_um = 0;
+        o.align = true;
+        if (sw_slide_patch_is_level(slide, s->patch_px, o.mpp_um, &level_mpp_um)) o.mpp_um = level_mpp_um;
+    }
     o.overlap_px = s->overlap_px;
     o.whole_image = s->whole_image;
     o.contour_rule = s->tissue.contour_rule;
@@ -41,8 +46,10 @@ static sw_grid_options grid_options(const sw_tile_settings *s, int scale)
 static sw_status grids(sw_slide *slide, const sw_tile_settings *s, const sw_tissue *tissue, sw_grid *grid, sw_error *err)
 {
     for (int i = 0; i < s->n_scales; i++) {
-        sw_grid_options o = grid_options(s, i);
+        sw_grid_options o = grid_options(slide, s, i);
         SW_TRY(sw_grid_make(s->whole_image ? NULL : tissue, slide, &o, &grid[i], err));
+        grid[i].mpp_um = s->mpp_um[i]; /* its name, by which scales are found */
+        grid[i].magnification = 10 / s->mpp_um[i];
         if (grid[i].n_patches == 0) {
             return sw_error_set(err, SW_E_INVALID,
                                 "slide %s: no patch of %d pixels at %g microns per pixel fits its tissue; take smaller patches or "
@@ -131,62 +138,10 @@ sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *settings, s
 
 /* ---- patches */
 
-void sw_tile_chunk_free(sw_tile_chunk *chunk)
-{
-    if (!chunk) return;
-    for (int i = 0; i < chunk->count; i++) sw_image_bytes_free(chunk->jpeg[i]);
-    sw_free(chunk);
-}
-
 static void chunk_free_ptr(sw_tile_chunk **chunk)
 {
     sw_tile_chunk_free(*chunk);
     *chunk = NULL;
-}
-
-typedef struct encoder {
-    sw_tile_job *job;
-    sw_tile_chunk *chunk;
-    int64_t since_ns; /* end of the last encoding */
-} encoder;
-
-static sw_status encode_patch(void *ctx, int i, const uint8_t *rgb, sw_error *err)
-{
-    encoder *e = ctx;
-    const sw_tile_settings *s = &e->job->run->options->settings;
-    int64_t read = sw_now_ns();
-    bool kept = sw_tile_fates_judge(&e->job->fates, e->chunk->scale, e->chunk->first + i, rgb, s->patch_px, &s->artefacts) == SW_LEFT_NOT;
-    if (kept) SW_TRY(sw_jpeg_encode(rgb, s->patch_px, s->patch_px, s->quality, &e->chunk->jpeg[i], &e->chunk->size[i], err));
-    int64_t end = sw_now_ns();
-    atomic_fetch_add(&e->job->run->read_ns, read - e->since_ns);
-    atomic_fetch_add(&e->job->run->encode_ns, end - read);
-    e->since_ns = end;
-    return SW_OK;
-}
-
-static sw_status note_bad(void *ctx, int i, const sw_error *why, sw_error *err)
-{
-    encoder *e = ctx;
-    int64_t index = e->chunk->first + i;
-    return sw_tile_fates_unreadable(&e->job->fates, e->chunk->scale, index, e->job->grid[e->chunk->scale].xy + 2 * index, why, err);
-}
-
-sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err)
-{
-    size_t side = (size_t)job->run->options->settings.patch_px;
-    SW_CLEANUP(chunk_free_ptr) sw_tile_chunk *chunk = sw_calloc(1, sizeof *chunk);
-    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * side * side);
-    if (!chunk || !rgb) return sw_nomem(err);
-    while (index >= job->chunks_before[chunk->scale + 1]) chunk->scale++;
-    chunk->first = (index - job->chunks_before[chunk->scale]) * SW_TILE_CHUNK;
-    int64_t left = job->grid[chunk->scale].n_patches - chunk->first;
-    chunk->count = left < SW_TILE_CHUNK ? (int)left : SW_TILE_CHUNK;
-    const sw_grid *grid = &job->grid[chunk->scale];
-    encoder e = {job, chunk, sw_now_ns()};
-    SW_TRY(sw_slide_read_patches(job->slide, grid->xy + 2 * chunk->first, chunk->count, (int)side, grid->mpp_um, rgb,
-                                 encode_patch, note_bad, &e, err));
-    *out = SW_STEAL(chunk);
-    return SW_OK;
 }
 
 static sw_status encode_chunk(void *ctx, int64_t index, sw_error *err)
@@ -197,11 +152,13 @@ static sw_status encode_chunk(void *ctx, int64_t index, sw_error *err)
 
 /* ---- opening */
 
-sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_sink *sink, sw_slide **out, sw_error *err)
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, bool openslide_only, const sw_sink *sink, sw_slide **out,
+                             sw_error *err)
 {
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     sw_slide_options so = sw_slide_options_default();
     so.mpp_um = entry->mpp_um;
+    so.openslide_only = openslide_only;
     SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     bool unknown = info->mpp_source == SW_MPP_NONE || info->mpp_source == SW_MPP_OBJECTIVE;
@@ -275,7 +232,7 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
 {
     if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
     const sw_tile_options *o = job->run->options;
-    sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o->sink, &job->slide, err);
+    sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o->openslide_only, o->sink, &job->slide, err);
     job->status = sw_tile_status_of(status);
     if (status != SW_OK) return status;
     sw_tile_settings settings = o->settings;
@@ -353,13 +310,14 @@ static void prefetch_free(sw_prefetch **prefetch)
     *prefetch = NULL;
 }
 
-/* *n_put counts the patches of each scale that are in the store. */
-static sw_status put_chunk(const sw_tile_chunk *chunk, sw_store_writer *writer, int64_t *n_put, sw_error *err)
+/* *n_put counts the patches of each scale that are in the store, *n_passed those of them that are the slide's own tiles. */
+static sw_status put_chunk(const sw_tile_chunk *chunk, sw_store_writer *writer, int64_t *n_put, int64_t *n_passed, sw_error *err)
 {
     for (int i = 0; i < chunk->count; i++) {
         if (!chunk->jpeg[i]) continue;
         SW_TRY(sw_store_put(writer, chunk->scale, n_put[chunk->scale], chunk->jpeg[i], chunk->size[i], err));
         n_put[chunk->scale]++;
+        n_passed[chunk->scale] += chunk->passed[i];
     }
     return SW_OK;
 }
@@ -382,7 +340,7 @@ static sw_status put_chunks(sw_tile_job *job, sw_store_writer *writer, void (*wr
         } else {
             chunk = SW_STEAL(job->chunk[k]);
         }
-        sw_status status = put_chunk(chunk, writer, n_put, err);
+        sw_status status = put_chunk(chunk, writer, n_put, job->n_passed_through, err);
         *fatal = status != SW_OK;
         if (status != SW_OK) return status;
         wrote(ctx, chunk->count);
@@ -453,6 +411,7 @@ static sw_status commit(sw_tile_job *job, sw_store_writer *writer, int64_t start
                             .n_scales = s->n_scales};
     for (int i = 0; i < s->n_scales; i++) {
         slide.scale[i] = scale_of(s, i, &job->grid[i]);
+        slide.scale[i].n_passed_through = job->n_passed_through[i];
         memcpy(slide.scale[i].n_left_out, job->fates.n_left_out[i], sizeof slide.scale[i].n_left_out);
         xy[i] = job->grid[i].xy;
     }

@@ -40,6 +40,7 @@ typedef struct sw_tile_chunk {
     int count;
     uint8_t *jpeg[SW_TILE_CHUNK]; /* owned; NULL: the patch is left out */
     size_t size[SW_TILE_CHUNK];
+    bool passed[SW_TILE_CHUNK]; /* the slide's own tile */
 } sw_tile_chunk;
 void sw_tile_chunk_free(sw_tile_chunk *chunk);
 
@@ -54,6 +55,7 @@ typedef struct sw_tile_job {
     bool positions_only; /* nothing is written to the store: there is none, or the slide is in it */
     bool in_store;       /* and stays as it is */
     sw_tile_fates fates;
+    int64_t n_passed_through[SW_STORE_MAX_SCALES]; /* as far as it is written */
     int64_t n_patches, n_chunks;
     int64_t chunks_before[SW_STORE_MAX_SCALES + 1]; /* of the scales before */
     sw_tile_chunk **chunk; /* [n_chunks] of small slides, encoded with the opening; NULL: encoded while they are written */
@@ -67,7 +69,7 @@ typedef struct sw_tile_job {
 sw_status sw_tile_job_new(sw_tile_run *run, const sw_slide_entry *entry, bool positions_only, bool in_store, sw_tile_job **out,
                           sw_error *err) SW_MUST_CHECK;
 void sw_tile_job_free(sw_tile_job *job);
-/* Encodes chunk `index` of the slide. */
+/* Chunk `index` of the slide: its patches as JPEGs (tile_chunk.c). */
 sw_status sw_tile_job_chunk(sw_tile_job *job, int64_t index, sw_tile_chunk **out, sw_error *err) SW_MUST_CHECK;
 /* Commits it, in place of the one of that id where there is one, and writes its positions for other tools. *fatal: it was the
  * store that failed, not the slide. `wrote` is called after every chunk. */
@@ -79,7 +81,7 @@ sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, s
 /* The share of the slide that is tissue; of given positions, that the patches cover. */
 double sw_tile_job_tissue(const sw_tile_job *job);
 /* Opens a slide with the resolution that its entry or `slide_mpp_um` gives. `sink`: may be NULL. */
-sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_sink *sink, sw_slide **out,
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, bool openslide_only, const sw_sink *sink, sw_slide **out,
                              sw_error *err) SW_MUST_CHECK;
 
 /* --- pictures (tile_picture.c) */

@@ -97,6 +97,26 @@ check "and their count" grep -qE '^left out: [1-9][0-9]* white patches$' "$T/out
 expect_failure "a share that is none" 1 "slidewise: max_white_fraction is 2; give a share of the patch's pixels from 0 to 1" \
     "$SLIDEWISE" tile "$T/synth/slides" --store "$T/store7" --max-white-fraction 2 --quiet
 
+# The slides' own tiles.
+whole() { run "$SLIDEWISE" tile "$T/synth/slides" --mpp 0.5 --no-tissue --quiet "$@"; } # 1024 pixels: 4 x 4 tiles of 256
+whole --store "$T/own" --passthrough
+expect_status "tiles are passed through" 0
+check "the table counts them" grep -qE '^[^ ]+ +done +16 +16 +100.0%' "$T/out"
+check "and says so below" grep -qx "passed through: 48 patches are the slides' own JPEG tiles" "$T/out"
+whole --store "$T/own" --passthrough --reader openslide
+check "the count is kept in the store" grep -qx "passed through: 48 patches are the slides' own JPEG tiles" "$T/out"
+whole --store "$T/ours"
+whole --store "$T/theirs" --reader openslide
+expect_status "OpenSlide alone reads them too" 0
+run "$SLIDEWISE" store export "$T/ours" "$T/ours.out"
+run "$SLIDEWISE" store export "$T/theirs" "$T/theirs.out"
+check "with the same patches" diff -r "$T/ours.out" "$T/theirs.out"
+check "some of which there are" test "$(find "$T/ours.out" -name '*.jpg' | wc -l)" = 48
+whole --store "$T/none" --passthrough --reader openslide
+check "which passes nothing through" grep -qx "passed through: 0 patches are the slides' own JPEG tiles" "$T/out"
+expect_failure "another reader" 1 "slidewise: --reader fast: give auto or openslide" \
+    "$SLIDEWISE" tile "$T/synth/slides" --store "$T/x" --reader fast --quiet
+
 # Resolution that is not known.
 pict=$T/plain
 mkdir "$pict"

@@ -588,3 +588,157 @@ TEST(cancelling_keeps_whole_slides)
     }
     CHECK(cancelled_with_some > 0);
 }
+
+/* Of every patch of a store: whether its JPEG decodes to the slide's pixels. */
+static int64_t exact_patches(const char *store_path, const sw_slide_list *list, int scale, sw_error *err)
+{
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    int64_t exact = 0;
+    if (sw_store_open(store_path, &store, err) != SW_OK) return -1;
+    for (int64_t s = 0; s < sw_store_slide_count(store); s++) {
+        const sw_store_scale *info = sw_store_scale_get(store, s, scale);
+        SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        sw_slide_options o = sw_slide_options_default();
+        size_t bytes = 3 * (size_t)info->patch_px * (size_t)info->patch_px;
+        SW_AUTOFREE int64_t *xy = sw_calloc((size_t)info->n_patches * 2, sizeof *xy);
+        SW_AUTOFREE uint8_t *rgb = sw_malloc(bytes), *kept_rgb = sw_malloc(bytes);
+        o.openslide_only = true;
+        const sw_slide_entry *entry = sw_slide_list_find(list, sw_store_slide_id(store, s));
+        if (!xy || !rgb || !kept_rgb || sw_slide_open(entry->path, &o, &slide, err) != SW_OK) return -1;
+        if (sw_store_coords(store, s, scale, xy, err) != SW_OK) return -1;
+        for (int64_t i = 0; i < info->n_patches; i++) {
+            const void *jpeg;
+            size_t size;
+            if (sw_store_patch(store, s, scale, i, &jpeg, &size, err) != SW_OK) return -1;
+            if (sw_jpeg_decode_into(jpeg, size, SW_PIXEL_RGB, info->patch_px, info->patch_px, kept_rgb, err) != SW_OK) return -1;
+            if (sw_slide_read_patch(slide, xy[2 * i], xy[2 * i + 1], info->patch_px, info->mpp_um, rgb, err) != SW_OK) return -1;
+            exact += memcmp(rgb, kept_rgb, bytes) == 0;
+        }
+    }
+    return exact;
+}
+
+static sw_tile_options passthrough_options(const char *store)
+{
+    sw_tile_options o = sw_tile_options_default();
+    o.store = store;
+    o.threads = 2;
+    o.settings.n_scales = 2;
+    o.settings.mpp_um[0] = 0.5004; /* of the slides 0.5: 0.2 of a pixel over a patch, which must not add up */
+    o.settings.mpp_um[1] = 0.7;
+    o.settings.tissue.a_t = 1;
+    o.settings.passthrough = true;
+    return o;
+}
+
+TEST(patches_on_tiles_are_stored_as_they_are)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result first = {0}, again = {0}, whole = {0}, looked = {0};
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    SW_CLEANUP(sw_buf_free) sw_buf table = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "through"), *path = sw_path_join(dir, "store");
+    SW_AUTOFREE char *whole_path = sw_path_join(dir, "whole"), *csv = sw_path_join(path, "slides.csv"), *looked_path = sw_path_join(dir, "looked");
+    CHECK_OK(make_slides(dir, &list, &err));
+    sw_tile_options o = passthrough_options(path);
+    CHECK_OK(sw_tile(&o, &list, &first, &err));
+    CHECK(first.passthrough && first.n_passed_through >= 8);
+    CHECK_INT(first.n_passed_through, first.row[0].n_passed_through + first.row[1].n_passed_through);
+    CHECK_INT(exact_patches(path, &list, 0, &err), first.n_passed_through);
+    CHECK_INT(exact_patches(path, &list, 1, &err), 0);
+    CHECK_OK(sw_store_open(path, &store, &err));
+    for (int64_t s = 0; s < 2; s++) {
+        const sw_store_scale *scale = sw_store_scale_get(store, s, 0);
+        int64_t xy[2 * 64], inside = 0;
+        CHECK(scale->n_patches <= 64 && scale->mpp_um == 0.5004 && scale->patch_level0_px == 256 && scale->step_level0_px == 256);
+        CHECK_OK(sw_store_coords(store, s, 0, xy, &err));
+        for (int64_t i = 0; i < scale->n_patches; i++) {
+            CHECK(xy[2 * i] % 256 == 0 && xy[2 * i + 1] % 256 == 0);
+            inside += xy[2 * i] + 256 <= 900 && xy[2 * i + 1] + 256 <= 900;
+        }
+        CHECK_INT(scale->n_passed_through, inside);
+        CHECK_INT(sw_store_scale_get(store, s, 1)->n_passed_through, 0);
+    }
+    sw_tile_settings back;
+    CHECK_OK(sw_tile_settings_of(store, &back, &err));
+    CHECK(back.passthrough);
+    CHECK_OK(sw_tile(&o, &list, &again, &err));
+    CHECK(again.n_already == 2 && again.n_passed_through == first.n_passed_through);
+    CHECK_OK(sw_file_read(csv, &table, &err));
+    CHECK(strstr(table.data, "slide_id,status,patches_0.5004um,patches_0.7um,passed_through,left_out_"));
+    sw_tile_result_free(&again);
+    o.settings.passthrough = false;
+    CHECK_INT(sw_tile(&o, &list, &again, &err), SW_E_INVALID);
+    SW_AUTOFREE char *why = sw_asprintf("store %s: it was made with passthrough = yes, and (not set) is asked now; use the same settings, or "
+                                        "another store", path);
+    CHECK_STR(err.message, why);
+    sw_tile_options w = passthrough_options(whole_path);
+    w.settings.whole_image = true;
+    w.settings.n_scales = 1;
+    CHECK_OK(sw_tile(&w, &list, &whole, &err));
+    CHECK_INT(whole.n_passed_through, 2 * 9); /* 900 pixels hold 3 whole tiles */
+    CHECK_INT(exact_patches(whole_path, &list, 0, &err), 2 * 9);
+    sw_tile_options l = passthrough_options(looked_path); /* pixels are looked at, and the tiles stored all the same */
+    l.settings.n_scales = 1;
+    l.settings.artefacts.max_white_fraction = 0.9999;
+    CHECK_OK(sw_tile(&l, &list, &looked, &err));
+    CHECK(looked.n_left_out[SW_LEFT_WHITE] + looked.n_patches == first.row[0].n_patches[0] + first.row[1].n_patches[0]);
+    CHECK_INT(exact_patches(looked_path, &list, 0, &err), looked.n_passed_through);
+    CHECK(looked.n_passed_through >= 8);
+}
+
+/* Other sizes and positions have no tile of their own; without the setting none is taken. */
+TEST(other_patches_are_encoded)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result result = {0};
+    SW_AUTOFREE char *dir = sw_path_join(sw_test_dir(), "encoded"), *path[3] = {sw_path_join(dir, "a"), NULL, NULL};
+    SW_AUTOFREE char *small = sw_path_join(dir, "b"), *plain = sw_path_join(dir, "c");
+    CHECK_OK(make_slides(dir, &list, &err));
+    for (int i = 0; i < 3; i++) {
+        sw_tile_options o = passthrough_options(i == 0 ? path[0] : i == 1 ? small : plain);
+        o.settings.whole_image = true;
+        o.settings.n_scales = 1;
+        if (i == 0) o.settings.overlap_px = 10; /* all but the first lie beside the tiles */
+        if (i == 1) o.settings.patch_px = 128;
+        if (i == 2) o.settings.passthrough = false;
+        sw_tile_result_free(&result);
+        CHECK_OK(sw_tile(&o, &list, &result, &err));
+        CHECK_INT(result.n_passed_through, i == 0 ? 2 : 0);
+        CHECK_INT(exact_patches(o.store, &list, 0, &err), i == 0 ? 2 : 0);
+    }
+}
+
+TEST(patches_on_the_tiles_of_real_slides)
+{
+    if (!sw_test_data()) SKIP("no shared/data beside the checkout");
+    sw_error err = {0};
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_tile_result_free) sw_tile_result result = {0};
+    SW_AUTOFREE char *slide = sw_path_join(sw_test_data(), "atlas-mini/slides/hodgkin.tif");
+    SW_AUTOFREE char *aperio = sw_path_join(sw_test_data(), "slides/CMU-1-Small-Region.svs");
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "real"), *aperio_path = sw_path_join(sw_test_dir(), "real-240");
+    const char *operand = slide;
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    SW_CLEANUP(sw_slide_close) sw_slide *opened = NULL;
+    CHECK_OK(sw_slide_open(slide, NULL, &opened, &err));
+    sw_tile_options o = passthrough_options(path);
+    o.settings.n_scales = 1;
+    o.settings.whole_image = true;
+    o.settings.mpp_um[0] = sw_slide_get_info(opened)->mpp_um;
+    CHECK_OK(sw_tile(&o, &list, &result, &err));
+    CHECK_INT(result.n_passed_through, 49);
+    CHECK_INT(exact_patches(path, &list, 0, &err), 49);
+    sw_slide_list_free(&list);
+    sw_tile_result_free(&result);
+    operand = aperio;
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    o.store = aperio_path;
+    o.settings.patch_px = 240;
+    o.settings.mpp_um[0] = 0.499;
+    CHECK_OK(sw_tile(&o, &list, &result, &err));
+    CHECK_INT(result.n_passed_through, 9 * 12);
+    CHECK_INT(exact_patches(aperio_path, &list, 0, &err), 9 * 12);
+}

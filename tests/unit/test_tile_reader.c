@@ -128,6 +128,26 @@ TEST(real_slides_read_as_with_openslide)
     }
 }
 
+/* The tiles of a damaged file as JPEGs of their own: none, or one that begins and ends as a JPEG does, whatever it decodes to. */
+static bool tiles_end_well(const char *path)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+    SW_CLEANUP(reader_close_ptr) sw_tile_reader *reader = NULL;
+    if (sw_slide_open(path, NULL, &slide, &err) != SW_OK) return true;
+    const sw_slide_info *info = sw_slide_get_info(slide);
+    if (sw_tile_reader_open(path, info->level, info->n_levels, &reader, &err) != SW_OK) return false;
+    for (int i = 0; reader && i < 16; i++) {
+        size_t size = 0;
+        SW_AUTOFREE uint8_t *jpeg = sw_tile_reader_jpeg(reader, i / 9, i % 3 * 256, i % 9 / 3 * 256, 256, &size);
+        SW_CLEANUP(sw_image_free) sw_image image = {0};
+        if (!jpeg) continue;
+        if (size < 40 || jpeg[0] != 0xFF || jpeg[1] != 0xD8 || jpeg[size - 2] != 0xFF || jpeg[size - 1] != 0xD9) return false;
+        sw_status status = sw_jpeg_decode(jpeg, size, SW_PIXEL_RGB, &image, &err);
+        if (status != SW_E_FORMAT && (status != SW_OK || image.width != 256 || image.height != 256)) return false;
+    }
+    return true;
+}
+
 /* Bits flipped anywhere: in directories, tables, streams. */
 TEST(a_damaged_slide_reads_as_with_openslide)
 {
@@ -148,6 +168,7 @@ TEST(a_damaged_slide_reads_as_with_openslide)
         CHECK_OK(sw_file_write(damaged, file.data, i % 10 == 9 ? at : file.size, &err));
         int different = first_difference(damaged, 4, i, &direct);
         if (different != -1) sw_test_fail(__FILE__, __LINE__, "byte %zu flipped (round %u): region %d differs", at, i, different);
+        if (!tiles_end_well(damaged)) sw_test_fail(__FILE__, __LINE__, "byte %zu flipped (round %u): a tile's JPEG", at, i);
         file.data[at] = before;
     }
 }
@@ -210,7 +231,7 @@ TEST(broken_streams_are_not_made_whole)
                                    0xFF, 0xDA, 0, 2, 1, 2, 3, 0xFF, 0xD9};
     sw_jpeg_tile tile = {tables, sizeof tables, whole, sizeof whole, true, 32, 16};
     size_t size = 0;
-    SW_AUTOFREE uint8_t *made = sw_jpeg_splice(&tile, &size);
+    SW_AUTOFREE uint8_t *made = sw_jpeg_splice(&tile, &size), *made_again = NULL;
     CHECK(made);
     CHECK_INT(size, sizeof want);
     CHECK(memcmp(made, want, sizeof want) == 0);
@@ -226,4 +247,18 @@ TEST(broken_streams_are_not_made_whole)
     tile.tables_bytes = sizeof tables;
     tile.width = 16;
     CHECK(sw_jpeg_splice(&tile, &size) == NULL);
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } wrong[] = {{9, 0xC9}, {9, 0xC3}, {12, 12}, {17, 4}, {19, 0x31}, {19, 0x00}, {22, 0x21}, {25, 0x12}};
+    tile.width = 32;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) { /* arithmetic, lossless, 12 bits, 4 colours, odd samplings */
+        uint8_t other[sizeof whole];
+        memcpy(other, whole, sizeof whole);
+        tile.jpeg = other;
+        CHECK((made_again = sw_jpeg_splice(&tile, &size)) != NULL);
+        sw_free(SW_STEAL(made_again));
+        other[wrong[i].at] = wrong[i].value;
+        CHECK(sw_jpeg_splice(&tile, &size) == NULL);
+    }
 }
