@@ -175,6 +175,21 @@ static void put_selected_on_test(sw_buf *b, const sw_run_files *run)
                    "slides it reports. They must not be compared with those of runs that have a validation set of their own.</p></div>\n");
 }
 
+/* What the collapse watch saw while the run trained. */
+static void put_alarms(sw_buf *b, const sw_run_files *run)
+{
+    bool open = false;
+    for (size_t i = 0; i < run->n_events; i++) {
+        const char *text = sw_json_text(sw_json_get(run->event[i], "text"), NULL);
+        if (!text || strcmp(sw_json_text(sw_json_get(run->event[i], "event"), ""), "warning") != 0) continue;
+        if (!open) sw_buf_puts(b, "<div class=\"warnings danger\" role=\"alert\"><strong>Training went wrong</strong>\n<ul>\n");
+        open = true;
+        sw_html_element(b, "li", NULL, text);
+        sw_buf_puts(b, "\n");
+    }
+    if (open) sw_buf_puts(b, "</ul></div>\n");
+}
+
 sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
 {
     SW_CLEANUP(sw_names_free) sw_names list = {0};
@@ -193,6 +208,7 @@ sw_status sw_page_warnings(sw_buf *b, const sw_run_files *run, sw_error *err)
     }
     for (size_t i = 0; i < run->problems.count; i++) SW_TRY(sw_names_add(&list, run->problems.name[i], err));
     put_selected_on_test(b, run);
+    put_alarms(b, run);
     if (list.count == 0) return SW_OK;
     sw_buf_puts(b, "<div class=\"warnings\" role=\"note\"><strong>Read with care</strong>\n<ul>\n");
     for (size_t i = 0; i < list.count; i++) {

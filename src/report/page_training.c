@@ -56,6 +56,7 @@ typedef struct curve {
     const char *key, *name;
     int color;
     bool dashed;
+    bool powers; /* the power of ten is drawn */
 } curve;
 
 static sw_status draw(sw_buf *b, const epochs *e, sw_chart chart, const curve *curves, size_t n, sw_error *err)
@@ -64,7 +65,10 @@ static sw_status draw(sw_buf *b, const epochs *e, sw_chart chart, const curve *c
     SW_AUTOFREE sw_series *series = sw_calloc(n, sizeof *series);
     if (!values || !series) return sw_nomem(err);
     for (size_t k = 0; k < n; k++) {
-        for (size_t i = 0; i < e->n; i++) values[k * e->n + i] = value_of(e, i, curves[k].key);
+        for (size_t i = 0; i < e->n; i++) {
+            double value = value_of(e, i, curves[k].key);
+            values[k * e->n + i] = !curves[k].powers ? value : value > 0 ? log10(value) : NAN;
+        }
         series[k] = (sw_series){curves[k].name, e->number, values + k * e->n, e->n, curves[k].color, curves[k].dashed};
     }
     sw_chart_lines(b, &chart, series, n);
@@ -104,14 +108,49 @@ static void summary(sw_buf *b, const sw_run_files *run, const epochs *e, double 
     sw_buf_puts(b, ".</p>\n");
 }
 
-static const curve losses[] = {{"train_loss", "training", 1, false}, {"val_loss", "validation", 2, false}};
-static const curve metrics[] = {{"val_auc", "AUC", 1, false},
-                                {"val_balanced_accuracy", "balanced acc.", 2, false},
-                                {"val_c_index", "c-index", 1, false},
-                                {"ema_val_c_index", "c-index, EMA", 1, true},
-                                {"ema_val_auc", "AUC, EMA", 1, true},
-                                {"ema_val_balanced_accuracy", "bal. acc., EMA", 2, true}};
-static const curve rates[] = {{"lr", "learning rate", 3, false}};
+static const curve losses[] = {{"train_loss", "training", 1, false, false}, {"val_loss", "validation", 2, false, false}};
+static const curve metrics[] = {{"val_auc", "AUC", 1, false, false},
+                                {"val_balanced_accuracy", "balanced acc.", 2, false, false},
+                                {"val_c_index", "c-index", 1, false, false},
+                                {"ema_val_c_index", "c-index, EMA", 1, true, false},
+                                {"ema_val_auc", "AUC, EMA", 1, true, false},
+                                {"ema_val_balanced_accuracy", "bal. acc., EMA", 2, true, false}};
+static const curve rates[] = {{"lr", "learning rate", 3, false, false}};
+
+static const curve attention[] = {{"attention_entropy_gap", "1 - entropy", 1, false, false},
+                                  {"attention_gini", "Gini", 2, false, false},
+                                  {"attention_below_mean", "below 1/N", 3, false, false}};
+static const curve features[] = {{"feature_rank", "effective rank", 1, false, false}};
+static const curve gradients[] = {{"grad_norm_encoder", "encoder", 1, false, true},
+                                  {"grad_norm_aggregator", "aggregator", 2, false, true},
+                                  {"grad_norm_head", "head", 3, false, true}};
+
+/* One more chart where the log has something for it: runs of older versions have not. */
+static sw_status draw_known(sw_buf *b, const epochs *e, sw_chart chart, const curve *curves, size_t n, sw_error *err)
+{
+    bool known = false;
+    for (size_t i = 0; i < e->n; i++) known = known || isfinite(value_of(e, i, curves[0].key));
+    if (!known) return SW_OK;
+    sw_buf_puts(b, "<div>");
+    SW_TRY(draw(b, e, chart, curves, n, err));
+    sw_buf_puts(b, "</div>\n");
+    return SW_OK;
+}
+
+/* What the collapse watch measured. */
+static sw_status draw_watch(sw_buf *b, const epochs *e, sw_chart chart, sw_error *err)
+{
+    chart.title = "Attention: 0 alike on all patches, 1 on one";
+    chart.from_zero = true;
+    chart.y_most = 1;
+    SW_TRY(draw_known(b, e, chart, attention, sizeof attention / sizeof attention[0], err));
+    chart.title = "Rank of a bag's features";
+    chart.y_most = NAN;
+    SW_TRY(draw_known(b, e, chart, features, 1, err));
+    chart.title = "Gradient norms, powers of ten";
+    chart.from_zero = false;
+    return draw_known(b, e, chart, gradients, sizeof gradients / sizeof gradients[0], err);
+}
 
 sw_status sw_page_training(sw_buf *b, const sw_run_files *run, sw_error *err)
 {
@@ -139,7 +178,9 @@ sw_status sw_page_training(sw_buf *b, const sw_run_files *run, sw_error *err)
         chart.from_zero = true;
         chart.y_most = NAN;
         SW_TRY(draw(b, &e, chart, rates, 1, err));
-        sw_buf_puts(b, "</div>\n</div>\n");
+        sw_buf_puts(b, "</div>\n");
+        SW_TRY(draw_watch(b, &e, chart, err));
+        sw_buf_puts(b, "</div>\n");
     }
     sw_html_end_section(b);
     return SW_OK;

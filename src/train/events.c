@@ -54,6 +54,29 @@ static void put_view(sw_json_writer *w, const char *prefix, const sw_validation 
     }
 }
 
+/* What was not measured (attention that an aggregator has not) is left out. */
+static void put_measured(sw_json_writer *w, const char *key, double value)
+{
+    if (!isnan(value)) sw_json_put_number(w, key, value);
+}
+
+static void put_watch(sw_json_writer *w, const sw_watch *m)
+{
+    char key[64];
+    for (int p = 0; p < SW_PARTS; p++) {
+        snprintf(key, sizeof key, "grad_norm_%s", sw_part_names[p]);
+        put_measured(w, key, m->grad[p]);
+    }
+    put_measured(w, "attention_sparsity", m->sparsity);
+    put_measured(w, "attention_below_mean", m->below_mean);
+    put_measured(w, "attention_entropy_gap", m->entropy_gap);
+    put_measured(w, "attention_gini", m->gini);
+    put_measured(w, "attention_head_entropy_gap", m->head_gap);
+    put_measured(w, "feature_norm", m->feature_norm);
+    put_measured(w, "feature_spread", m->feature_spread);
+    put_measured(w, "feature_rank", m->feature_rank);
+}
+
 sw_status sw_trainer_log_epoch(sw_trainer *t, const sw_epoch_record *r, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf line = {0};
@@ -63,12 +86,29 @@ sw_status sw_trainer_log_epoch(sw_trainer *t, const sw_epoch_record *r, sw_error
     sw_json_put_number(&w, "train_loss", r->train_loss);
     sw_json_put_number(&w, "lr", r->lr);
     sw_json_put_number(&w, "grad_norm", r->grad_norm);
+    put_watch(&w, &r->watch);
+    if (t->config.train.grad_scaling == SW_CFG_GRAD_SCALING_DYNAMIC) {
+        sw_json_put_number(&w, "grad_scale", t->state.grad_scale);
+        sw_json_put_int(&w, "skipped_updates", t->state.skipped);
+    }
     sw_json_put_number(&w, "seconds", r->seconds);
     sw_json_put_number(&w, "patches_per_second", r->patches_per_second);
     put_view(&w, "", &r->view[SW_MAIN], t->task.survival);
     put_view(&w, "ema_", &r->view[SW_EMA], t->task.survival);
     sw_json_key(&w, "best");
     sw_json_bool(&w, r->best[sw_trainer_primary(t)]);
+    sw_json_end_object(&w);
+    return sw_runlog_write(t->log, &line, err);
+}
+
+sw_status sw_trainer_log_alarm(sw_trainer *t, int epoch, sw_watch_alarm alarm, const char *text, sw_error *err)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf line = {0};
+    sw_json_writer w;
+    begin(&w, &line, "warning");
+    sw_json_put_int(&w, "epoch", epoch);
+    sw_json_put_string(&w, "kind", sw_watch_alarm_name(alarm));
+    sw_json_put_string(&w, "text", text);
     sw_json_end_object(&w);
     return sw_runlog_write(t->log, &line, err);
 }

@@ -15,5 +15,6 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/sweep_table.c
   ${CMAKE_SOURCE_DIR}/src/train/train.c
   ${CMAKE_SOURCE_DIR}/src/train/validate.c
+  ${CMAKE_SOURCE_DIR}/src/train/watch.c
   ${CMAKE_SOURCE_DIR}/src/train/validate_risks.c
 )

@@ -26,6 +26,27 @@ static void put_best(sw_json_writer *w, const char *key, const sw_best *best)
     sw_json_end_object(w);
 }
 
+static void put_watch(sw_json_writer *w, const sw_watch *watch)
+{
+    const double *value = (const double *)watch;
+    sw_json_key(w, "watch");
+    sw_json_array(w);
+    for (int i = 0; i < SW_WATCH_NUMBERS; i++) sw_json_number(w, value[i]);
+    sw_json_end_array(w);
+}
+
+/* Of another length in a checkpoint of another version: the epoch's numbers then begin where it goes on. */
+static sw_watch get_watch(const sw_json *root)
+{
+    double value[SW_WATCH_NUMBERS] = {0};
+    sw_watch watch;
+    const sw_json *list = sw_json_get(root, "watch");
+    if (sw_json_count(list) == SW_WATCH_NUMBERS)
+        for (int i = 0; i < SW_WATCH_NUMBERS; i++) value[i] = sw_json_real(sw_json_at(list, (size_t)i), 0.0);
+    memcpy(&watch, value, sizeof watch);
+    return watch;
+}
+
 void sw_train_state_write(const sw_train_state *s, sw_buf *out)
 {
     sw_json_writer w;
@@ -38,13 +59,14 @@ void sw_train_state_write(const sw_train_state *s, sw_buf *out)
         int64_t value;
     } ints[] = {{"epoch", s->epoch}, {"epoch_step", s->epoch_step}, {"steps", s->steps},
                 {"updates", s->updates}, {"stale", s->stale}, {"log_bytes", s->log_bytes},
-                {"grad_good", s->grad_good}, {"skipped", s->skipped}, {"chunk_patches", s->chunk_patches}, {"eval_chunk_patches", s->eval_chunk_patches}};
+                {"alarms", s->alarms}, {"grad_good", s->grad_good}, {"skipped", s->skipped}, {"chunk_patches", s->chunk_patches}, {"eval_chunk_patches", s->eval_chunk_patches}};
     for (size_t i = 0; i < sizeof ints / sizeof ints[0]; i++) sw_json_put_int(&w, ints[i].key, ints[i].value);
     sw_json_put_number(&w, "loss_sum", s->loss_sum);
     sw_json_put_number(&w, "grad_norm", s->grad_norm);
     sw_json_put_number(&w, "grad_scale", s->grad_scale);
     sw_json_put_number(&w, "least_loss", s->least_loss);
     sw_json_put_number(&w, "seconds", s->seconds);
+    put_watch(&w, &s->watch);
     put_best(&w, "best", &s->best[0]);
     put_best(&w, "best_ema", &s->best[1]);
     sw_json_put_bool(&w, "finished", s->finished);
@@ -78,6 +100,8 @@ sw_status sw_train_state_read(const char *text, const char *name, sw_train_state
         .eval_chunk_patches = sw_json_integer(sw_json_get(root, "eval_chunk_patches"), 0),
         .loss_sum = sw_json_real(sw_json_get(root, "loss_sum"), 0.0),
         .grad_norm = sw_json_real(sw_json_get(root, "grad_norm"), 0.0),
+        .watch = get_watch(root),
+        .alarms = sw_json_integer(sw_json_get(root, "alarms"), 0),
         .least_loss = sw_json_real(sw_json_get(root, "least_loss"), NAN),
         .grad_scale = sw_json_real(sw_json_get(root, "grad_scale"), 1.0),
         .grad_good = sw_json_integer(sw_json_get(root, "grad_good"), 0),

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "slidewise/error.h"
+#include "train/watch.h"
 
 /* Best value so far of one model (the trained one, or its moving average). */
 typedef struct sw_best {
@@ -22,6 +23,8 @@ typedef struct sw_train_state {
     int64_t grad_good;        /* updates since it changed */
     int64_t skipped;          /* updates left out in all */
     double grad_norm;         /* of the last update: an epoch may be resumed behind its last step */
+    sw_watch watch;           /* of the epoch in progress */
+    int64_t alarms;           /* those that were told: bit a for sw_watch_alarm a */
     sw_best best[2];    /* main, EMA */
     double least_loss;  /* of all validations of the watched model; NaN: none yet */
     int stale;          /* validations since the last improvement */

@@ -48,6 +48,9 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
         sw_tape_fail(tape, err.code, "%s", err.message);
     sw_var *bags = sw_reshape(tape, features, SW_SHAPE(b->n_bags, b->bag_patches, sw_model_dim(s->model)));
     sw_aggregator_out out = sw_model_aggregate(s->model, tape, bags, &mode);
+    if (s->options->watch && sw_tape_status(tape, &err) == SW_OK &&
+        sw_watch_step(s->options->watch, out.attention ? sw_var_value(out.attention) : NULL, sw_var_value(features), b, &err) != SW_OK)
+        sw_tape_fail(tape, err.code, "%s", err.message);
     sw_var *loss = task->loss(task, tape, out.logits, sw_tape_constant(tape, &labels));
     sw_tensor_release(&labels);
     if (s->options->loss_scale > 0.0 && s->options->loss_scale != 1.0) loss = sw_scale(tape, loss, s->options->loss_scale);

@@ -6,6 +6,7 @@
 #include "batch/batch.h"
 #include "model/model.h"
 #include "task/task.h"
+#include "train/watch.h"
 
 typedef struct sw_step_options {
     const sw_task *task;
@@ -13,6 +14,7 @@ typedef struct sw_step_options {
     int64_t chunk_patches; /* patches encoded at a time; a step with more is replayed chunk by chunk */
     bool frozen_stats;     /* batch norm by the running statistics, which stay */
     double loss_scale;     /* the gradients are those of the loss times this; 0: 1 */
+    sw_watch *watch;       /* gets what attention and features look like; NULL: nothing is looked at */
     uint64_t seed;         /* of dropout */
     uint32_t step;         /* global step: the dropout counter */
     /* The pixels of chunk `chunk`, normalised: [count, 3, px, px] of the batch's patches chunk_patches * chunk and on, on the

@@ -33,6 +33,16 @@ static bool must_stop(const loop *l)
 
 /* --- one step */
 
+/* A failure that ends the run is in its log, too, where the report finds it. */
+static sw_status tell_if_bad(sw_trainer *t, sw_status status, sw_error *err)
+{
+    sw_error ignored;
+    if (status != SW_E_INVALID) return status;
+    if (sw_trainer_log_alarm(t, t->state.epoch + 1, SW_ALARM_NOT_FINITE, err->message, &ignored) != SW_OK)
+        sw_log_warning(t->sink, "%s", ignored.message);
+    return status;
+}
+
 static sw_status update(loop *l, int64_t in_window, sw_error *err)
 {
     sw_trainer *t = l->t;
@@ -40,7 +50,9 @@ static sw_status update(loop *l, int64_t in_window, sw_error *err)
     double lr = sw_schedule_lr_at(&t->schedule, s->epoch, s->updates);
     if (t->config.train.encoder_lr > 0.0)
         sw_optim_set_group_lr(t->optim, sw_schedule_lr_at(&t->encoder_schedule, s->epoch, s->updates));
-    SW_TRY(sw_optim_step(t->optim, lr, 1.0 / ((double)in_window * s->grad_scale), &s->grad_norm, err));
+    double grad_scale = 1.0 / ((double)in_window * s->grad_scale);
+    SW_TRY(sw_watch_gradients(&s->watch, t->model, grad_scale, err));
+    SW_TRY(tell_if_bad(t, sw_optim_step(t->optim, lr, grad_scale, &s->grad_norm, err), err));
     s->updates = sw_optim_steps(t->optim);
     if (t->config.train.grad_scaling == SW_CFG_GRAD_SCALING_OFF) return SW_OK;
     sw_grad_scaler scaler = {s->grad_scale, s->grad_good};
@@ -88,14 +100,15 @@ static sw_status step(loop *l, const sw_batch *batch, sw_error *err)
                           .chunk_patches = t->config.train.chunk_patches,
                           .frozen_stats = t->config.encoder.frozen_stats,
                           .loss_scale = t->state.grad_scale,
+                          .watch = &t->state.watch,
                           .seed = (uint64_t)t->config.run.seed,
                           .step = (uint32_t)t->state.steps,
                           .pixels = pixels,
                           .ctx = t};
     SW_TRY(sw_train_step(t->model, batch, &so, &loss, err));
     if (!isfinite(loss))
-        return sw_error_set(err, SW_E_INVALID, "the loss is not finite at step %lld; lower train.lr (now %g)",
-                            (long long)t->state.steps + 1, t->config.train.lr);
+        return tell_if_bad(t, sw_error_set(err, SW_E_INVALID, "the loss is not finite at step %lld; lower train.lr (now %g)",
+                                           (long long)t->state.steps + 1, t->config.train.lr), err);
     int64_t done = t->state.epoch_step + 1;
     if (ends_window(t, done)) SW_TRY(update(l, window(t, done), err));
     double decay = sw_ema_decay(t->config.train.ema, t->config.train.ema_warmup, t->state.steps + 1);
@@ -272,6 +285,21 @@ static void describe(const sw_trainer *t, const sw_epoch_record *r)
                 r->patches_per_second);
 }
 
+/* Warns of what the watch has seen, of each kind once in a run. */
+static sw_status sound_alarms(sw_trainer *t, const sw_epoch_record *r, sw_error *err)
+{
+    char text[300];
+    sw_watch_case of = {.epoch = r->epoch, .loss = r->train_loss, .encoder_frozen = t->config.encoder.frozen,
+                        .guessing = t->task.survival ? NAN : log((double)t->dataset->n_classes)};
+    for (int a = 0; a < SW_ALARMS; a++) {
+        if ((t->state.alarms >> a & 1) || !sw_watch_judge(&r->watch, &of, (sw_watch_alarm)a, text, sizeof text)) continue;
+        t->state.alarms |= (int64_t)1 << a;
+        sw_log_warning(t->sink, "%s", text);
+        SW_TRY(sw_trainer_log_alarm(t, r->epoch, (sw_watch_alarm)a, text, err));
+    }
+    return SW_OK;
+}
+
 static bool stops_early(const sw_trainer *t)
 {
     int64_t patience = t->config.train.early_stop.patience;
@@ -289,14 +317,17 @@ static sw_status end_epoch(loop *l, sw_error *err)
                          .train_loss = t->state.loss_sum / (double)t->state.epoch_step,
                          .lr = sw_schedule_lr_at(&t->schedule, t->state.epoch, t->state.updates > 0 ? t->state.updates - 1 : 0),
                          .grad_norm = t->state.grad_norm,
+                         .watch = sw_watch_means(&t->state.watch),
                          .seconds = t->state.seconds,
                          .patches_per_second = seconds > 0.0 && l->patches > 0 ? (double)l->patches / seconds : NAN};
     SW_TRY(select_best(t, &r, err));
     SW_TRY(sw_trainer_log_epoch(t, &r, err));
     describe(t, &r);
+    SW_TRY(sound_alarms(t, &r, err));
     t->state.epoch++;
     t->state.epoch_step = 0;
     t->state.loss_sum = t->state.seconds = 0.0;
+    t->state.watch = (sw_watch){0};
     t->state.stopped_early = stops_early(t);
     return sw_trainer_save(t, err);
 }

@@ -109,11 +109,14 @@ typedef struct sw_validation {
 typedef struct sw_epoch_record {
     int epoch; /* 1-based */
     double train_loss, lr, seconds, patches_per_second, grad_norm;
+    sw_watch watch; /* means */
     sw_validation view[SW_VIEWS];
     bool best[SW_VIEWS];
 } sw_epoch_record;
 sw_status sw_trainer_log_start(sw_trainer *t, bool resumed, sw_error *err) SW_MUST_CHECK;
 sw_status sw_trainer_log_epoch(sw_trainer *t, const sw_epoch_record *record, sw_error *err) SW_MUST_CHECK;
+/* {"event": "warning"}: what the collapse watch has seen. */
+sw_status sw_trainer_log_alarm(sw_trainer *t, int epoch, sw_watch_alarm alarm, const char *text, sw_error *err) SW_MUST_CHECK;
 sw_status sw_trainer_log_stop(sw_trainer *t, const char *reason, sw_error *err) SW_MUST_CHECK;
 
 #endif

@@ -158,9 +158,10 @@ static sw_status make_run(const char *dir, sw_error *err)
                       "\"versions\":{\"oneDNN\":\"3\"}}\n");
     for (int e = 1; e <= 5; e++) {
         sw_buf_printf(&log, "{\"event\":\"epoch\",\"epoch\":%d,\"train_loss\":%g,\"val_loss\":%g,\"lr\":%g,\"seconds\":12,"
-                            "\"patches_per_second\":100,\"val_auc\":%g,\"val_balanced_accuracy\":0.6,\"best\":%s}\n",
-                      e, 1.0 / e, 1.1 / e, 1e-3 / e, .5 + .08 * e, e < 5 ? "true" : "false");
+                            "\"patches_per_second\":100,\"grad_norm_encoder\":%g,\"attention_entropy_gap\":0.1,\"feature_rank\":7,\"val_auc\":%g,\"val_balanced_accuracy\":0.6,\"best\":%s}\n",
+                      e, 1.0 / e, 1.1 / e, 1e-3 / e, 10.0 * e, .5 + .08 * e, e < 5 ? "true" : "false");
     }
+    sw_buf_puts(&log, "{\"event\":\"warning\",\"epoch\":2,\"kind\":\"loss\",\"text\":\"epoch 2: <i>went</i> wrong\"}\n");
     sw_buf_puts(&log, "not json\n{\"event\":\"epoch\",\"epo");
     SW_TRY(sw_file_write(in(dir, "log.jsonl"), log.data, log.size, err));
     SW_TRY(put(dir, "config.yaml", "run:\n  out: \"<script>\"\n", err));
@@ -194,10 +195,14 @@ TEST(hostile_run)
     CHECK(strstr(html.data, "The epoch was selected on the test split") != NULL);
     CHECK(strstr(html.data, "The test split has only 24 labelled slides") != NULL);
     CHECK(strstr(html.data, "The 24 slides of the test split come from 12 cases.") != NULL);
-    CHECK(strstr(html.data, "line 7 is not a JSON object and is left out") != NULL);
-    CHECK(strstr(html.data, "line 8 was cut off (a run that was killed?) and is left out") != NULL);
+    CHECK(strstr(html.data, "line 8 is not a JSON object and is left out") != NULL);
+    CHECK(strstr(html.data, "line 9 was cut off (a run that was killed?) and is left out") != NULL);
     CHECK(strstr(html.data, "1 slide could not be used; the reasons stand under Data.") != NULL);
     /* pieces */
+    CHECK(strstr(html.data, "<strong>Training went wrong</strong>\n<ul>\n<li>epoch 2: &lt;i&gt;went&lt;/i&gt; wrong</li>") != NULL);
+    CHECK(strstr(html.data, "Attention: 0 alike on all patches, 1 on one") != NULL);
+    CHECK(strstr(html.data, "Rank of a bag&#39;s features") != NULL || strstr(html.data, "Rank of a bag's features") != NULL);
+    CHECK(strstr(html.data, "Gradient norms, powers of ten") != NULL);
     CHECK(strstr(html.data, "5 epochs in 60 seconds, 100 patches a second on average; the model is that of epoch 4") != NULL);
     CHECK(strstr(html.data, "aria-label=\"ROC curves\"") != NULL);
     CHECK(strstr(html.data, "data:image/jpeg;base64,") != NULL);

@@ -657,6 +657,61 @@ TEST(settings_that_contradict_each_other_are_refused)
     }
 }
 
+/* --- the collapse watch */
+
+static char alarm_text[400];
+
+static void take_alarm(void *ctx, sw_log_level level, const char *text)
+{
+    (void)ctx;
+    if (level == SW_LOG_WARNING) snprintf(alarm_text, sizeof alarm_text, "%s", text);
+}
+
+/* How many lines of a run's log are warnings; the first one's kind. */
+static int alarms_of(const char *name, char *kind, size_t size)
+{
+    char path[400], *save = NULL;
+    int n = 0;
+    SW_CLEANUP(sw_buf_free) sw_buf buf = {0};
+    snprintf(path, sizeof path, "%s/log.jsonl", run_dir(name));
+    if (sw_file_read(path, &buf, &err) != SW_OK) return -1;
+    sw_buf_puts(&buf, "");
+    for (char *text = strtok_r(buf.data, "\n", &save); text; text = strtok_r(NULL, "\n", &save)) {
+        SW_CLEANUP(sw_json_free_ptr) sw_json *j = NULL;
+        if (sw_json_parse(text, strlen(text), path, &j, &err) != SW_OK) return -1;
+        if (strcmp(sw_json_text(sw_json_get(j, "event"), ""), "warning") != 0) continue;
+        if (n++ == 0) snprintf(kind, size, "%s", sw_json_text(sw_json_get(j, "kind"), ""));
+    }
+    return n;
+}
+
+TEST(a_run_that_breaks_warns_and_one_that_does_not_is_silent)
+{
+    sw_sink sink = {.log = take_alarm};
+    char kind[40] = "";
+    line l[4];
+    alarm_text[0] = '\0';
+    CHECK_OK(train("quiet", (setup){.table = both, .sets = "train.epochs=3|bag.patches=6", .sink = &sink}, NULL));
+    CHECK(alarms_of("quiet", kind, sizeof kind) == 0);
+    CHECK_STR(alarm_text, "");
+    CHECK(epochs_of("quiet", "feature_rank", l, 4) == 3 && l[2].metric > 1);
+    CHECK(epochs_of("quiet", "grad_norm_encoder", l, 4) == 3 && l[0].metric > 1e-6);
+    CHECK(epochs_of("quiet", "attention_entropy_gap", l, 4) == 3 && l[0].metric > 0 && l[0].metric < 1);
+    sw_status status = train("wild", (setup){.table = both, .sets = "train.epochs=4|train.lr=50|bag.patches=6", .sink = &sink}, NULL);
+    CHECK(status == SW_OK || status == SW_E_INVALID);
+    CHECK(alarms_of("wild", kind, sizeof kind) > 0);
+    CHECK_STR(kind, "loss");
+    CHECK(strncmp(alarm_text, "epoch ", 6) == 0);
+    /* Weights that are no numbers: the run ends, and its log says why. */
+    status = train("torn", (setup){.table = both, .sets = "train.lr=100|train.optimizer=sgd|train.momentum=0|train.weight_decay=100", .sink = &sink}, NULL);
+    CHECK(status == SW_E_INVALID);
+    CHECK(alarms_of("torn", kind, sizeof kind) == 1);
+    CHECK_STR(kind, "not_finite");
+    drop("quiet");
+    drop("wild");
+    drop("torn");
+}
+
 /* --- checkpoints that were damaged */
 
 static char warned[900];
