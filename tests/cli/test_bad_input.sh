@@ -63,7 +63,7 @@ fi
 "$SLIDEWISE" tile "$T/big/slides" --store "$T/whole" --threads 1 "${tile_all[@]}" >"$T/whole.out"
 "$SLIDEWISE" tile "$T/big/slides" --store "$T/killed" --threads 1 "${tile_all[@]}" >/dev/null 2>&1 </dev/null &
 pid=$!
-while kill -0 "$pid" 2>/dev/null && [ "$(stat -c %s "$T/killed/data.mdb" 2>/dev/null || echo 0)" -lt 2500000 ]; do :; done
+while kill -0 "$pid" 2>/dev/null && [ "$(stat -c %s "$T/killed/data.mdb" 2>/dev/null || echo 0)" -lt 5500000 ]; do :; done
 kill -KILL "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
 killed=$?
@@ -96,7 +96,7 @@ config_fails "a text for a number" "%s:2: train.epochs: 'many' is not a whole nu
 config_fails "a number for a list" "%s:1: 'train' is a section: its keys stand indented below it" 'train: 3'
 config_fails "a value outside its range" "%s:2: train.epochs: 0 is out of range; allowed: 1 to 1000000 epochs" 'train:
   epochs: 0'
-config_fails "a word that is not one of the known" "%s:2: train.optimizer: 'adamm' is none of adam, adamw; the nearest is 'adam'" 'train:
+config_fails "a word that is not one of the known" "%s:2: train.optimizer: 'adamm' is none of adam, adamw, sgd; the nearest is 'adam'" 'train:
   optimizer: adamm'
 expect_failure "an override of an unknown key" 1 "slidewise: --set: unknown key 'train.epoch'; the nearest is 'train.epochs'" train "$T/tiny.yaml" --set train.epoch=3
 expect_failure "an override that is none" 1 "slidewise: --set: 'train.epochs' is not KEY=VALUE (such as train.epochs=30)" train "$T/tiny.yaml" --set train.epochs

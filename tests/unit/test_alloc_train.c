@@ -39,8 +39,8 @@ static sw_status train(const world *w, const char *run)
 
 static void drop(const char *run)
 {
-    static const char *const files[] = {"last", "best", "best_main"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const files[] = {"last", "previous", "best", "best_main"};
+    for (int i = 0; i < 4; i++) {
         char file[40];
         snprintf(file, sizeof file, "%s.safetensors", files[i]);
         if (sw_file_remove(path_of(run, file), &err) != SW_OK) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
