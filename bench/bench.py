@@ -93,7 +93,9 @@ class Bench:
         return path
 
     def ours(self, name, *settings):
-        return [self.program(name), f"threads={self.o.threads}", *settings]
+        # The threads wait as the program's do (cli/waiting.c).
+        return ["env", "GOMP_SPINCOUNT=" + os.environ.get("GOMP_SPINCOUNT", "1000"), self.program(name),
+                f"threads={self.o.threads}", *settings]
 
     def peer(self, row, *settings):
         return [sys.executable, os.path.join(HERE, "peer_torch.py"), row, f"threads={self.o.threads}", *settings]

@@ -7,6 +7,7 @@ programs="${SLIDEWISE_BUILD:-$here/../build/release}/bench"
 [ -x "$programs/bench_encoder" ] || { echo "bench/run.sh: $programs/bench_encoder is missing; build slidewise_bench" >&2; exit 1; }
 
 alone() {
+    export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}" # as the program's threads wait (cli/waiting.c)
     store=$(mktemp -d) || exit 1
     trap 'rm -rf "$store"' EXIT
     "$programs/bench_store" out="$store" patches="${PATCHES:-1024}" && "$programs/bench_floor" || exit 1

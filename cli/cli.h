@@ -31,9 +31,14 @@ typedef struct cli_command {
     const char *examples; /* lines; may be NULL */
     const char *const *words; /* that may be the first operand, NULL at the end; for completion; NULL: any */
     int min_operands, max_operands; /* max -1: any */
+    bool computes; /* with many threads that wait for each other: cli_wait_briefly */
     const cli_option *options;
     int (*run)(const cli_args *args); /* exit status */
 } cli_command;
+
+/* Starts the program anew with compute threads that go to sleep soon where they wait, unless the environment says how they are
+ * to wait (GOMP_SPINCOUNT, OMP_WAIT_POLICY). Returns where that is so, or where it cannot be done. */
+void cli_wait_briefly(char **argv);
 
 /* Values by option name; types were checked before run() is called. */
 bool cli_given(const cli_args *args, const char *name);

@@ -192,6 +192,7 @@ const cli_command cli_cmd_heatmap = {
                 "slidewise heatmap runs/demo demo/slides --foci demo/foci --top 25",
     .min_operands = 2,
     .max_operands = -1,
+    .computes = true,
     .options = options,
     .run = run,
 };

@@ -227,6 +227,7 @@ const cli_command cli_cmd_predict = {
                 "slidewise predict runs/a scan.tif --slide-mpp 0.25",
     .min_operands = 2,
     .max_operands = -1,
+    .computes = true,
     .options = options,
     .run = run,
 };

@@ -396,6 +396,7 @@ const cli_command cli_cmd_run = {
                 "slidewise run slides/ labels.csv -o runs/r18 --weights resnet18-f37072fd.pth --mpp 1.0",
     .min_operands = 2,
     .max_operands = -1,
+    .computes = true,
     .options = options,
     .run = run,
 };

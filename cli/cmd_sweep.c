@@ -96,6 +96,7 @@ const cli_command cli_cmd_sweep = {
                 "slidewise sweep sweep.yaml --table",
     .min_operands = 1,
     .max_operands = 1,
+    .computes = true,
     .options = options,
     .run = run,
 };

@@ -87,6 +87,7 @@ const cli_command cli_cmd_train = {
                 "slidewise train config.yaml --resume",
     .min_operands = 1,
     .max_operands = 1,
+    .computes = true,
     .options = options,
     .run = run,
 };

@@ -105,7 +105,10 @@ static int dispatch(int argc, char **argv)
     }
     const char *verb = argv[1], *operand = argc > 2 ? argv[2] : NULL;
     const cli_command *command = cli_find_command(verb);
-    if (command) return run_verb(command, argc - 2, argv + 2);
+    if (command) {
+        if (command->computes) cli_wait_briefly(argv);
+        return run_verb(command, argc - 2, argv + 2);
+    }
     if (strcmp(verb, "help") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) return help(operand);
     if (strcmp(verb, "--version") == 0 || strcmp(verb, "version") == 0) {
         puts("slidewise " SW_VERSION);

@@ -38,4 +38,27 @@ for signal in INT TERM; do
     expect_status "SIG$signal stops the job" $((128 + $(kill -l "$signal")))
     check "and it is told" grep -q '^slidewise: stopped: ' "$T/err"
 done
+
+# Threads that compute wait briefly, or as the user says. A pipe for a configuration keeps the program at its beginning.
+mkfifo "$T/config.yaml"
+exec 3<>"$T/config.yaml"
+waits() { # VARIABLE=VALUE...: the environment of a training that was started with them
+    env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$@" "$SLIDEWISE" train "$T/config.yaml" >"$T/out" 2>&1 3>&- &
+    pid=$!
+    for _ in $(seq 100); do
+        ls -l "/proc/$pid/fd" 2>&1 | grep -q 'config.yaml$' && break
+        sleep 0.05
+    done
+    tr '\0' '\n' <"/proc/$pid/environ" >"$T/environ"
+    cat "/proc/$pid/comm" >"$T/comm"
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+}
+waits A=1
+check "compute threads that wait go to sleep soon" grep -qx GOMP_SPINCOUNT=1000 "$T/environ"
+check "the program keeps its name" grep -qx "${SLIDEWISE##*/}" "$T/comm"
+waits GOMP_SPINCOUNT=77
+check "unless the user says how long they look" grep -qx GOMP_SPINCOUNT=77 "$T/environ"
+waits OMP_WAIT_POLICY=active
+check "or how they wait" test -z "$(grep GOMP_SPINCOUNT "$T/environ")"
 finish
