@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* slidewise store: what to do with a whole store: import, info, verify, export. */
+/* slidewise store: what to do with whole stores: import, info, verify, export, join, merge. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +105,32 @@ static void put_slide(sw_json_writer *w, const sw_store_slide *slide)
     sw_json_end_object(w);
 }
 
+static void put_parts(sw_json_writer *w, const sw_store *store)
+{
+    sw_json_key(w, "stores");
+    sw_json_array(w);
+    for (size_t i = 0; i < sw_store_part_count(store); i++) {
+        const sw_store_part *part = sw_store_part_get(store, i);
+        sw_json_object(w);
+        sw_json_put_string(w, "path", part->path);
+        sw_json_put_int(w, "n_slides", part->n_slides);
+        sw_json_put_int(w, "n_patches", part->n_patches);
+        sw_json_put_int(w, "bytes", part->bytes);
+        sw_json_put_bool(w, "unfinished", part->unfinished);
+        sw_json_end_object(w);
+    }
+    sw_json_end_array(w);
+}
+
+static void print_parts(const sw_store *store)
+{
+    for (size_t i = 0; i < sw_store_part_count(store); i++) {
+        const sw_store_part *part = sw_store_part_get(store, i);
+        printf("%s: %lld slides, %lld patches, %.1f MiB%s\n", part->path, (long long)part->n_slides, (long long)part->n_patches,
+               (double)part->bytes / 0x1p20, part->unfinished ? "; not finished: tiling goes on, or was stopped (run it again)" : "");
+    }
+}
+
 static sw_status print_json(const sw_store *store, int64_t bytes, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
@@ -114,6 +140,7 @@ static sw_status print_json(const sw_store *store, int64_t bytes, sw_error *err)
     sw_json_put_string(&w, "store", sw_store_path(store));
     sw_json_put_int(&w, "bytes", bytes);
     sw_json_put_int(&w, "n_patches", patches_of(store));
+    if (sw_store_is_list(store)) put_parts(&w, store);
     sw_json_key(&w, "settings");
     sw_json_object(&w);
     for (size_t i = 0; i < sw_store_setting_count(store); i++) {
@@ -157,6 +184,7 @@ static void print_text(const sw_store *store, int64_t bytes)
     }
     printf("%-*s  %17s  %8s  %6s  %7s  %8s\n", width, "slide", "pixels", "um/pixel", "scale", "side", "patches");
     for (int64_t i = 0; i < n; i++) print_slide(sw_store_slide_get(store, i), width);
+    if (sw_store_is_list(store)) print_parts(store);
     printf("made with");
     for (size_t i = 0; i < sw_store_setting_count(store); i++) {
         const char *name = sw_store_setting_name(store, i);
@@ -170,11 +198,9 @@ static void print_text(const sw_store *store, int64_t bytes)
 static sw_status info(const cli_args *args, sw_error *err)
 {
     SW_CLEANUP(sw_store_close) sw_store *store = NULL;
-    int64_t bytes;
+    int64_t bytes = 0;
     SW_TRY(sw_store_open(cli_operand(args, 1), &store, err));
-    SW_AUTOFREE char *data = sw_path_join(cli_operand(args, 1), "data.mdb");
-    if (!data) return sw_nomem(err);
-    SW_TRY(sw_file_size(data, &bytes, err));
+    for (size_t i = 0; i < sw_store_part_count(store); i++) bytes += sw_store_part_get(store, i)->bytes;
     if (cli_flag(args, "json")) return print_json(store, bytes, err);
     print_text(store, bytes);
     return SW_OK;
@@ -271,18 +297,55 @@ static int run_export(const cli_args *args)
     return 0;
 }
 
-/* ---- the four */
+/* ---- join, merge */
 
-static const char *const words[] = {"import", "info", "verify", "export", NULL};
+static sw_status join(const cli_args *args, sw_store **store, sw_error *err)
+{
+    size_t n = cli_operand_count(args) - 2;
+    SW_AUTOFREE const char **path = sw_calloc(n + 1, sizeof *path);
+    if (!path) return sw_nomem(err);
+    for (size_t i = 0; i < n; i++) path[i] = cli_operand(args, i + 2);
+    SW_TRY(sw_store_join(cli_operand(args, 1), path, n, err));
+    return sw_store_open(cli_operand(args, 1), store, err);
+}
+
+static int run_join(const cli_args *args)
+{
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    sw_error err = {0};
+    if (join(args, &store, &err) != SW_OK) return cli_fail(&err);
+    print_parts(store);
+    printf("%s is one store of %zu with %lld slides and %lld patches\n", sw_store_path(store), sw_store_part_count(store),
+           (long long)sw_store_slide_count(store), (long long)patches_of(store));
+    return 0;
+}
+
+static int run_merge(const cli_args *args)
+{
+    sw_export_result r;
+    sw_error err = {0};
+    if (sw_store_merge(cli_operand(args, 1), cli_operand(args, 2), cli_sink(), &r, &err) != SW_OK) return cli_fail(&err);
+    printf("%lld slides with %lld patches (%.1f MiB) copied to %s", (long long)r.n_written, (long long)r.n_patches, (double)r.n_bytes / 0x1p20,
+           cli_operand(args, 2));
+    if (r.n_already > 0) printf("; %lld were there already", (long long)r.n_already);
+    printf("\n");
+    return 0;
+}
+
+/* ---- all of them */
+
+static const char *const words[] = {"import", "info", "verify", "export", "join", "merge", NULL};
 static const struct sub_verb {
-    size_t operands; /* with its own name */
+    size_t operands, most; /* with its own name */
     const char *needs;
     const char *options; /* that it takes, each between spaces */
     int (*run)(const cli_args *args);
-} sub_verbs[] = {{3, "LMDB STORE", " mpp coords slides quality allow-failures ", run_import},
-                 {2, "STORE", " json ", run_info},
-                 {2, "STORE", " ", run_verify},
-                 {3, "STORE OUT", " mpp slide tar ", run_export}};
+} sub_verbs[] = {{3, 3, "LMDB STORE", " mpp coords slides quality allow-failures ", run_import},
+                 {2, 2, "STORE", " json ", run_info},
+                 {2, 2, "STORE", " ", run_verify},
+                 {3, 3, "STORE OUT", " mpp slide tar ", run_export},
+                 {2, SIZE_MAX, "DIR STORE...", " ", run_join},
+                 {3, 3, "STORE OUT", " ", run_merge}};
 
 static int check_options(const cli_args *args, int which)
 {
@@ -301,11 +364,11 @@ static int run(const cli_args *args)
     int which = 0;
     while (words[which] && strcmp(words[which], word) != 0) which++;
     if (!words[which]) {
-        const char *nearest = sw_nearest_name(word, words, 4);
+        const char *nearest = sw_nearest_name(word, words, sizeof words / sizeof *words - 1);
         if (nearest) return cli_misuse("store: unknown word \"%s\"; did you mean \"store %s\"?", word, nearest);
-        return cli_misuse("store: unknown word \"%s\"; give import, info, verify or export", word);
+        return cli_misuse("store: unknown word \"%s\"; give import, info, verify, export, join or merge", word);
     }
-    if (cli_operand_count(args) != sub_verbs[which].operands)
+    if (cli_operand_count(args) < sub_verbs[which].operands || cli_operand_count(args) > sub_verbs[which].most)
         return cli_misuse("store %s needs %s; slidewise store --help tells more", word, sub_verbs[which].needs);
     int status = check_options(args, which);
     return status ? status : sub_verbs[which].run(args);
@@ -313,22 +376,27 @@ static int run(const cli_args *args)
 
 const cli_command cli_cmd_store = {
     .name = "store",
-    .operands = "import LMDB STORE | info|verify STORE | export STORE OUT",
-    .summary = "import, describe, check or export a store of patches",
+    .operands = "import|export|merge FROM TO | info|verify STORE | join DIR STORE",
+    .summary = "import, describe, check, export, join or merge stores of patches",
     .text = "import makes a store of the LMDB that the reference implementation writes (one file, pickled), copying every JPEG bit by bit; "
             "no pickle is executed. The LMDB knows neither resolution nor positions: give --mpp, and the coordinate files with --coords.\n\n"
             "info lists slides, scales, numbers and sizes.\n\n"
             "verify reads every record and compares it with its checksum; each bad one is named by slide and patch, and the exit status is 1. It "
             "also looks at every page of the LMDB file between them.\n\n"
             "export writes OUT/{mpp}um/SLIDE/{index}_x{x}_y{y}.jpg, or with --tar OUT/{mpp}um/SLIDE.tar, whose members are SLIDE/{index}.jpg "
-            "and SLIDE/{index}.json (position and resolution). What has its name is complete: the same call goes on where one was stopped.",
+            "and SLIDE/{index}.json (position and resolution). What has its name is complete: the same call goes on where one was stopped.\n\n"
+            "join writes DIR/stores.json, a list of stores: wherever a store is asked for, DIR is then all of them as one. Nothing is copied. They need the "
+            "same settings, and no slide may be in two. Stores are added to a list that is there; without any it makes the tables of the "
+            "list anew (DIR/slides.csv, DIR/unreadable.csv).\n\n"
+            "merge copies all slides of a store, or of such a list, into one store, bit for bit; run it again to go on.",
     .examples = "slidewise store import 224_80_level1.lmdb store --mpp 1.143 --coords clam-out/\n"
                 "slidewise store info store\n"
                 "slidewise store verify store\n"
-                "slidewise store export store out --tar --mpp 1.0",
+                "slidewise store export store out --tar --mpp 1.0\n"
+                "slidewise store join both store-a store-b",
     .words = words,
     .min_operands = 1,
-    .max_operands = 3,
+    .max_operands = -1,
     .options = options,
     .run = run,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli.h"
 #include "slides.h"
 
@@ -19,6 +20,7 @@ static const cli_option options[] = {
     {"include", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken, with commas (default: all)"},
     {"exclude", 0, CLI_TEXT, "NAMES", "classes of the GeoJSON that are taken out, with commas (default: none)"},
     CLI_TILE_OPTIONS,
+    {"shard", 0, CLI_TEXT, "I/N", "only the I-th of N shares of the slides, into DIR/shard-I-of-N; DIR opens as one store when all N are made"},
     {"retry-unreadable", 0, CLI_FLAG, NULL, "tile slides of the store again of which something could not be read"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -64,6 +66,35 @@ static sw_status mask_options(const cli_args *args, sw_mask_options *m, sw_error
     return copy_text(args, "exclude", m->exclude, sizeof m->exclude, err);
 }
 
+/* "3/8"; false: not so. */
+static bool parse_shard(const char *text, int64_t *shard, int64_t *n)
+{
+    char first[16];
+    const char *slash = strchr(text, '/');
+    size_t size = slash ? (size_t)(slash - text) : sizeof first;
+    if (size >= sizeof first) return false;
+    snprintf(first, sizeof first, "%.*s", (int)size, text);
+    return sw_parse_int(first, shard) && sw_parse_int(slash + 1, n) && *n >= 1 && *n <= SW_TILE_MAX_SHARDS && *shard >= 1 && *shard <= *n;
+}
+
+static sw_status shard_option(const cli_args *args, sw_tile_options *o, sw_error *err)
+{
+    const char *text = cli_text(args, "shard", NULL);
+    int64_t shard, n;
+    if (!text) return SW_OK;
+    if (!parse_shard(text, &shard, &n)) {
+        return sw_error_set(err, SW_E_INVALID, "--shard %s: give I/N, the share I (from 1) of N (at most %d), as 1/8 to 8/8", text,
+                            SW_TILE_MAX_SHARDS);
+    }
+    if (!cli_given(args, "store")) return sw_error_set(err, SW_E_INVALID, "--shard needs --store DIR, the folder of all shards");
+    if (cli_given(args, "clam")) {
+        return sw_error_set(err, SW_E_INVALID, "--shard does not go with --clam, whose table of all slides shards cannot share; --trident does");
+    }
+    o->shard = (int)shard;
+    o->n_shards = (int)n;
+    return SW_OK;
+}
+
 static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *err)
 {
     SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
@@ -75,21 +106,49 @@ static sw_status tile(const cli_args *args, sw_tile_result *result, sw_error *er
     o.process_list = cli_text(args, "process-list", NULL);
     o.trident = cli_text(args, "trident", NULL);
     o.retry_unreadable = cli_flag(args, "retry-unreadable");
+    SW_TRY(shard_option(args, &o, err));
     SW_TRY(cli_slide_list(args, 0, cli_operand_count(args), &list, err));
     if (cli_given(args, "coords")) SW_TRY(given_positions(args, &list, &o, err));
     return sw_tile(&o, &list, result, err);
+}
+
+/* Where the patches go; owned, NULL: nowhere, or no memory. */
+static char *store_of(const cli_args *args)
+{
+    int64_t shard, n;
+    const char *store = cli_text(args, "store", NULL), *share = cli_text(args, "shard", "");
+    if (!store) return NULL;
+    return parse_shard(share, &shard, &n) ? sw_asprintf("%s/shard-%lld-of-%lld", store, (long long)shard, (long long)n) : sw_strdup(store);
+}
+
+/* What the shards are together, so far. */
+static void print_shards(const char *folder)
+{
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    sw_error err = {0};
+    size_t unfinished = 0;
+    if (sw_store_open(folder, &store, &err) != SW_OK) {
+        printf("%s\n", err.message);
+        return;
+    }
+    size_t n = sw_store_part_count(store);
+    for (size_t i = 0; i < n; i++) unfinished += sw_store_part_get(store, i)->unfinished;
+    if (unfinished > 0) printf("%s: %zu of its %zu shards are not finished\n", folder, unfinished, n);
+    else printf("%s is one store of %zu shards with %lld slides; the table of all is in %s/slides.csv\n", folder, n, (long long)sw_store_slide_count(store), folder);
 }
 
 static int run(const cli_args *args)
 {
     SW_CLEANUP(sw_tile_result_free) sw_tile_result result = {0};
     sw_error err = {0};
-    const char *store = cli_text(args, "store", NULL), *positions = cli_text(args, "clam", cli_text(args, "trident", NULL));
+    SW_AUTOFREE char *store = store_of(args);
+    const char *positions = cli_text(args, "clam", cli_text(args, "trident", NULL));
     if (!store && !positions)
         return cli_misuse("tile needs --store DIR: where the patches go (or --clam DIR or --trident DIR, where positions go)");
     sw_status status = tile(args, &result, &err);
     if (status == SW_OK || result.n_done > 0) cli_tile_print(&result, store ? store : positions, store && status == SW_OK);
     if (status != SW_OK) return cli_fail(&err);
+    if (cli_given(args, "shard")) print_shards(cli_text(args, "store", ""));
     if ((result.n_failed == 0 && result.n_damaged == 0) || cli_flag(args, "allow-failures")) return 0;
     if (result.n_failed > 0) {
         fprintf(stderr, "slidewise: %zu of %zu slides failed (see the table); with --allow-failures this exits with 0\n",
@@ -119,6 +178,9 @@ const cli_command cli_cmd_tile = {
             "--retry-unreadable tries those slides anew.\n\n"
             "--max-pen-fraction, --min-laplacian-variance, --max-black-fraction and --max-white-fraction leave out patches by their pixels "
             "and are settings of the store. Without --store they make the slides be read all the same.\n\n"
+            "--shard I/N tiles one of N shares of the slides into DIR/shard-I-of-N. Run it for each I, with the same slides and settings, in any order, "
+            "at the same time, on any machines that see DIR: DIR/stores.json lists the shards, and DIR opens as one store when all are there. Which "
+            "share a slide is in depends on its id and N only.\n\n"
             "The area filters of the tissue presets are made for large slides; for biopsies and small images take "
             "--preset bwh_biopsy, or --no-tissue.\n\n"
             "--coords takes the positions that CLAM or TRIDENT wrote: one .h5 for one slide, or the folder with the file of each. The side "
@@ -131,6 +193,7 @@ const cli_command cli_cmd_tile = {
                 "slidewise tile slides/ --store store --coords clam-out/\n"
                 "slidewise tile slides/ --store store --mask annotations/ --include Tumor --exclude Necrosis\n"
                 "slidewise tile slides/ --trident job --magnification 20\n"
+                "slidewise tile slides/ --store store --shard 3/8\n"
                 "slidewise tile cores/*.png --store store --slide-mpp 0.5 --no-tissue --patch-px 128",
     .min_operands = 1,
     .max_operands = -1,

@@ -59,6 +59,12 @@ typedef struct sw_export_result {
  * goes on after a kill. Archives are synced to disk before that, folders are not: after a power cut write them anew. Every patch is checked against its checksum. *result is overwritten. */
 SW_API sw_status sw_export(const sw_export_options *options, sw_export_result *result, sw_error *err) SW_MUST_CHECK;
 
+/* Copies the slides of `store` (one, or a list that is read as one) into the one store at `out`, which is made when missing and
+ * has the same settings; patches bit for bit, each checked against its checksum, a commit per slide. Slides that `out` holds
+ * already are not copied again, so that the same call goes on after a kill. Also writes OUT/slides.csv and OUT/unreadable.csv from
+ * those of the stores. *result is overwritten: slides, patches and bytes. */
+SW_API sw_status sw_store_merge(const char *store, const char *out, const sw_sink *sink, sw_export_result *result, sw_error *err) SW_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

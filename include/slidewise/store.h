@@ -55,7 +55,10 @@ typedef struct sw_store_slide {
 
 typedef struct sw_store sw_store;
 
-/* Opens a store read-only, as it is now: slides added later need a new opening. Works on read-only media. Open a store
+/* Opens a store read-only, as it is now: slides added later need a new opening. Works on read-only media. `path` is the folder of
+ * a store, or a list of stores that are read as one: a folder with stores.json (sw_store_join, sw_tile_options.n_shards), or such a
+ * file itself, *.json. All of them are opened at once (two files and two maps of each) and have the same settings; a slide is in
+ * one of them only (SW_E_INVALID names both). SW_E_NOT_FOUND names the first that is missing and what makes it. Open a store
  * once per process and share the handle between threads (LMDB's file locks belong to the process).
  * *out is owned by the caller; untouched on failure. SW_E_NOT_FOUND: no such folder; SW_E_FORMAT: the folder is not a
  * store, is of another version, truncated or corrupt (no damage of the file ends the process); SW_E_IO: may not be read. */
@@ -80,6 +83,24 @@ SW_API sw_status sw_store_open_slides(const sw_store_slides_options *options, sw
 SW_API void sw_store_close(sw_store **store); /* sets *store to NULL; fit for SW_CLEANUP */
 
 SW_API const char *sw_store_path(const sw_store *store);
+
+/* What it is made of: itself, or the stores of its list in the list's order; none where patches stay on their slides. */
+typedef struct sw_store_part {
+    const char *path;
+    int64_t n_slides, n_patches; /* patches of all scales */
+    int64_t bytes;               /* of its data file */
+    bool unfinished;             /* it is a shard whose tiling goes on or was stopped: slides are missing */
+} sw_store_part;
+SW_API bool sw_store_is_list(const sw_store *store);
+SW_API size_t sw_store_part_count(const sw_store *store);
+SW_API const sw_store_part *sw_store_part_get(const sw_store *store, size_t index); /* NULL: out of range */
+
+/* Makes FOLDER/stores.json, or adds to the one that is there: what sw_store_open takes as one store. Nothing is copied; paths are
+ * kept relative to the folder where that is possible. A store that is listed already stays so; of a list all its stores are added.
+ * They are opened first, and when that fails (see sw_store_open) nothing is written. Also makes the tables of them all anew:
+ * FOLDER/slides.csv and FOLDER/unreadable.csv, with the store of each row. n_stores may be 0 where there is a list. */
+SW_API sw_status sw_store_join(const char *folder, const char *const *store, size_t n_stores, sw_error *err) SW_MUST_CHECK;
+
 /* The settings a store was made with: names and values as text, in the order they were given. */
 SW_API size_t sw_store_setting_count(const sw_store *store);
 SW_API const char *sw_store_setting_name(const sw_store *store, size_t index);

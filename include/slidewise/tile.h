@@ -62,6 +62,11 @@ SW_API sw_status sw_tile_positions(sw_slide *slide, const sw_tile_settings *sett
 SW_API sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_tile_settings *settings, const sw_sink *sink,
                                          sw_grid *grid, sw_error *err) SW_MUST_CHECK;
 
+#define SW_TILE_MAX_SHARDS 1024
+/* The shard of a slide, 1 to n_shards. It depends on the id and the number of shards only, so that a slide stays in its shard when
+ * others join the list or leave it. */
+SW_API int sw_shard_of(const char *slide_id, int n_shards);
+
 typedef struct sw_tile_options {
     const char *store;         /* directory; made when missing; NULL: only the files of `clam` and `trident` are written */
     const char *coords;        /* take the positions from this file, or from the file of each slide in this folder, as CLAM or
@@ -84,6 +89,10 @@ typedef struct sw_tile_options {
                                   Slides that the store holds get those that they lack. Default: none */
     bool retry_unreadable;     /* slides of the store of which patches could not be read are tiled again, and replaced where that
                                   works; default: they stay as they are */
+    int shard, n_shards;       /* only the slides of this shard (1 is the first) of so many (at most SW_TILE_MAX_SHARDS), into a store of
+                                  its own, STORE/shard-I-of-N; STORE is then the list of all of them (sw_store_open) and opens when
+                                  each was made, by any process on any machine, also at the same time. Not with `clam`. n_shards 0
+                                  (default): all slides, one store */
     const sw_sink *sink;       /* may be NULL */
 } sw_tile_options;
 SW_API sw_tile_options sw_tile_options_default(void);

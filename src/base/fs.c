@@ -204,8 +204,16 @@ sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_err
     return sw_file_write_after(path, NULL, 0, bytes, size, err);
 }
 
-sw_status sw_file_write_after(const char *path, const void *head, size_t head_size, const void *bytes, size_t size,
-                              sw_error *err)
+/* Gives what was written its name. `only_new`: a file that has the name already keeps it. */
+static int name_file(const char *temporary, const char *path, bool only_new)
+{
+    if (!only_new) return rename(temporary, path) == 0 ? 0 : errno;
+    if (link(temporary, path) == 0 || errno == EEXIST) return unlink(temporary) == 0 ? 0 : errno;
+    /* A file system without second names: the last one to rename wins. */
+    return rename(temporary, path) == 0 ? 0 : errno;
+}
+
+static sw_status write_file(const char *path, bool only_new, const void *head, size_t head_size, const void *bytes, size_t size, sw_error *err)
 {
     SW_AUTOFREE char *temporary = sw_asprintf("%s" TEMPORARY "XXXXXX", path);
     if (!temporary) return sw_nomem(err);
@@ -220,13 +228,24 @@ sw_status sw_file_write_after(const char *path, const void *head, size_t head_si
     mode_t mode = stat(path, &old) == 0 ? old.st_mode & 07777 : 0644;
     if (reason == 0 && fchmod(fd, mode) != 0) reason = errno;
     if (close(fd) != 0 && reason == 0) reason = errno;
-    if (reason == 0 && rename(temporary, path) != 0) reason = errno;
+    if (reason == 0) reason = name_file(temporary, path, only_new);
     if (reason != 0) {
         unlink(temporary);
         return path_error(err, "write", path, reason);
     }
     reason = sync_folder_of(path);
     return reason == 0 ? SW_OK : path_error(err, "write", path, reason);
+}
+
+sw_status sw_file_write_after(const char *path, const void *head, size_t head_size, const void *bytes, size_t size,
+                              sw_error *err)
+{
+    return write_file(path, false, head, head_size, bytes, size, err);
+}
+
+sw_status sw_file_create(const char *path, const void *bytes, size_t size, sw_error *err)
+{
+    return write_file(path, true, NULL, 0, bytes, size, err);
 }
 
 sw_status sw_file_keep(const char *path, const char *other, sw_error *err)

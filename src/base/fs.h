@@ -24,6 +24,8 @@ sw_status sw_file_write(const char *path, const void *bytes, size_t size, sw_err
 /* The same with `head` before the bytes. */
 sw_status sw_file_write_after(const char *path, const void *head, size_t head_size, const void *bytes, size_t size,
                               sw_error *err) SW_MUST_CHECK;
+/* The same, but a file that is there stays as it is, also one that another process writes at this moment. */
+sw_status sw_file_create(const char *path, const void *bytes, size_t size, sw_error *err) SW_MUST_CHECK;
 /* The file at `path` gets the second name `other` (in the same folder; what had it loses it), so that it stays when `path` is
  * written anew. Where the file system has no such names it is renamed: `path` is then gone. An absent file is fine. */
 sw_status sw_file_keep(const char *path, const char *other, sw_error *err) SW_MUST_CHECK;

@@ -3,6 +3,7 @@
 #ifndef SW_STORE_KV_H
 #define SW_STORE_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,14 +26,16 @@ const char *sw_kv_dir(const sw_kv *kv);
 sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **value, size_t *size, sw_error *err)
     SW_MUST_CHECK;
 /* A reader's value is not looked at for now: its pages, and those that the system mapped along with them, leave the process.
- * It stays valid and comes back from the system's cache. From any thread. */
-void sw_kv_done(sw_kv *kv, const void *value, size_t size);
+ * It stays valid and comes back from the system's cache. From any thread. False: it is no value of this one. */
+bool sw_kv_done(sw_kv *kv, const void *value, size_t size);
 /* Calls fn for every key that begins with `first`, in key order (0: for every key). */
 typedef sw_status (*sw_kv_fn)(void *ctx, const void *key, size_t key_size, const void *value, size_t size, sw_error *err);
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;
 
 /* How many keys there are, by the database's own count. Readers only. */
 int64_t sw_kv_count(const sw_kv *kv);
+/* The size of the file as it was opened. Readers only. */
+int64_t sw_kv_bytes(const sw_kv *kv);
 /* Checks all of LMDB's own pages: SW_E_FORMAT names the first that is damaged. Readers only. */
 sw_status sw_kv_check(const sw_kv *kv, sw_error *err) SW_MUST_CHECK;
 

@@ -138,24 +138,6 @@ static sw_status copy_entries(sw_live *live, const sw_slide_list *list, sw_error
     return SW_OK;
 }
 
-static sw_status copy_settings(const sw_tile_settings *settings, sw_setting_list *out, sw_error *err)
-{
-    sw_tile_pairs pairs;
-    sw_tile_pairs_make(settings, &pairs);
-    out->name = sw_calloc(pairs.count, sizeof *out->name);
-    out->value = sw_calloc(pairs.count, sizeof *out->value);
-    if (!out->name || !out->value) return sw_nomem(err);
-    for (; out->count < pairs.count; out->count++) {
-        out->name[out->count] = sw_strdup(pairs.pair[out->count].name);
-        out->value[out->count] = sw_strdup(pairs.pair[out->count].value);
-        if (!out->name[out->count] || !out->value[out->count]) {
-            out->count++;
-            return sw_nomem(err);
-        }
-    }
-    return SW_OK;
-}
-
 static void pool_free(sw_pool **pool)
 {
     sw_pool_free(*pool);
@@ -178,6 +160,7 @@ sw_status sw_live_open(const sw_store_slides_options *o, sw_record_list *slides,
 {
     SW_CLEANUP(sw_live_close) sw_live *live = sw_calloc(1, sizeof *live);
     sw_tile_options tile = sw_tile_options_default();
+    sw_tile_pairs pairs;
     if (!live) return sw_nomem(err);
     int n_places;
     live->name = sw_strdup(o->coords);
@@ -190,7 +173,8 @@ sw_status sw_live_open(const sw_store_slides_options *o, sw_record_list *slides,
     tile.sink = o->sink;
     live->patch_px = tile.settings.patch_px;
     SW_TRY(sw_pixel_cache_new(o->cache_bytes, 3 * (size_t)live->patch_px * (size_t)live->patch_px, &live->cache, err));
-    SW_TRY(copy_settings(&tile.settings, settings, err));
+    sw_tile_pairs_make(&tile.settings, &pairs);
+    SW_TRY(sw_setting_list_of(pairs.pair, pairs.count, settings, err));
     SW_TRY(copy_entries(live, o->slides, err));
     SW_TRY(find_all(live, o, &tile, slides, err));
     *out = SW_STEAL(live);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -107,6 +108,9 @@ static sw_status kv_error(const char *dir, int rc, bool writing, sw_error *err)
         return sw_error_set(err, SW_E_FORMAT,
                             "store %s: its data.mdb is damaged (%s); restore it from a copy or tile into a new store", dir,
                             mdb_strerror(rc));
+    case EMFILE:
+    case ENFILE:
+        return sw_error_set(err, SW_E_IO, "store %s: too many files are open (an open store takes two); raise the limit (ulimit -n)", dir);
     case MDB_READERS_FULL:
         return sw_error_set(err, SW_E_IO, "store %s: more than %d readers have it open; close some", dir, MOST_READERS);
     default: return sw_error_set(err, SW_E_IO, "store %s: %s", dir, mdb_strerror(rc));
@@ -270,6 +274,8 @@ static sw_status begin_once(sw_kv *kv, bool *found, sw_error *err)
 {
     sw_pages_fault fault;
     int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
+    /* A writer has outgrown our room since: take that which the file asks for. */
+    if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(kv->env, 0)) == 0) rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->txn);
     if (rc != 0) return reading_error(kv, rc, err);
     SW_TRY(map_file(kv, err));
     if (!sw_pages_find(kv->map, kv->map_size, mdb_txn_id(kv->txn), &kv->pages, found, &fault)) return damaged(kv, &fault, err);
@@ -310,15 +316,26 @@ sw_status sw_kv_open_file(const char *path, sw_kv **out, sw_error *err)
     return SW_OK;
 }
 
+/* LMDB's own map of a reader, which looks at little of it: without this it takes as much address space as the writer did, and a
+ * process that opens a hundred shards has no more. */
+static size_t reader_map_bytes(const char *dir)
+{
+    struct stat file;
+    char data[PATH_MAX];
+    int size = snprintf(data, sizeof data, "%s/data.mdb", dir);
+    return size > 0 && (size_t)size < sizeof data && stat(data, &file) == 0 ? ((size_t)file.st_size | 0xffff) + 1 : 0;
+}
+
 sw_status sw_kv_open_read(const char *dir, sw_kv **out, sw_error *err)
 {
     SW_CLEANUP(sw_kv_close) sw_kv *kv = NULL;
     SW_TRY(check_is_store(dir, err));
     SW_TRY(kv_new(dir, false, &kv, err));
     SW_TRY(check_head(kv, err));
-    int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD, 0);
+    size_t map = reader_map_bytes(dir);
+    int rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD, map);
     /* A lock file that cannot be made or written: nobody here can be writing either. */
-    if (rc == EACCES || rc == EROFS || rc == EPERM) rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK, 0);
+    if (rc == EACCES || rc == EROFS || rc == EPERM) rc = env_open(kv, MDB_RDONLY | MDB_NORDAHEAD | MDB_NOLOCK, map);
     if (rc != 0) return kv_error(dir, rc, false, err);
     SW_TRY(begin_reading(kv, err));
     *out = SW_STEAL(kv);
@@ -429,10 +446,10 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
 #define AROUND ((uintptr_t)2 << 20)
 #define DONE_ALL 256 /* values */
 
-void sw_kv_done(sw_kv *kv, const void *value, size_t size)
+bool sw_kv_done(sw_kv *kv, const void *value, size_t size)
 {
-    if (kv->writer || !value) return;
     uintptr_t low = (uintptr_t)kv->map, high = low + kv->map_size;
+    if (kv->writer || (uintptr_t)value < low || (uintptr_t)value >= high) return false;
     uintptr_t start = (uintptr_t)value / AROUND * AROUND, end = ((uintptr_t)value + size + AROUND - 1) / AROUND * AROUND;
     /* Now and then all of them: others' reads map again what lies around theirs. */
     bool all = (atomic_fetch_add(&kv->done, 1) + 1) % DONE_ALL == 0;
@@ -440,6 +457,7 @@ void sw_kv_done(sw_kv *kv, const void *value, size_t size)
     if (all || end > high) end = high;
     /* Refused or not, nothing is lost: the map is a file's, shared and read-only. */
     if (start < end) (void)madvise((void *)start, end - start, MADV_DONTNEED);
+    return true;
 }
 
 static sw_status writers_each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)
@@ -493,6 +511,11 @@ sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *er
 int64_t sw_kv_count(const sw_kv *kv)
 {
     return (int64_t)kv->pages.records.entries;
+}
+
+int64_t sw_kv_bytes(const sw_kv *kv)
+{
+    return (int64_t)kv->map_size;
 }
 
 sw_status sw_kv_check(const sw_kv *kv, sw_error *err)

@@ -106,28 +106,9 @@ void sw_record_unpack(const void *bytes, size_t n, int64_t *out)
     }
 }
 
-/* ---- settings */
+/* ---- the head */
 
-void sw_setting_list_free(sw_setting_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        sw_free(list->name[i]);
-        sw_free(list->value[i]);
-    }
-    sw_free(list->name);
-    sw_free(list->value);
-    *list = (sw_setting_list){0};
-}
-
-const char *sw_setting_list_find(const sw_setting_list *list, const char *name)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(list->name[i], name) == 0) return list->value[i];
-    }
-    return NULL;
-}
-
-sw_status sw_record_put_meta(sw_kv *kv, const sw_store_setting_pair *settings, size_t n_settings, sw_error *err)
+sw_status sw_record_put_meta(sw_kv *kv, const sw_setting_list *settings, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
     sw_json_writer w;
@@ -138,33 +119,11 @@ sw_status sw_record_put_meta(sw_kv *kv, const sw_store_setting_pair *settings, s
     sw_json_key(&w, "version");
     sw_json_int(&w, SW_STORE_VERSION);
     sw_json_key(&w, "settings");
-    sw_json_object(&w);
-    for (size_t i = 0; i < n_settings; i++) {
-        sw_json_key(&w, settings[i].name);
-        sw_json_string(&w, settings[i].value);
-    }
-    sw_json_end_object(&w);
+    sw_setting_list_json(settings, &w);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&text, err));
     sw_key key = sw_key_meta();
     return sw_record_put(kv, &key, text.data, text.size, err);
-}
-
-static sw_status settings_from(const sw_json *json, sw_setting_list *out, sw_error *err)
-{
-    size_t n = sw_json_count(json);
-    out->name = sw_calloc(n + 1, sizeof *out->name);
-    out->value = sw_calloc(n + 1, sizeof *out->value);
-    if (!out->name || !out->value) return sw_nomem(err);
-    for (size_t i = 0; i < n; i++) {
-        const sw_json *value;
-        const char *name = sw_json_member(json, i, &value);
-        out->count = i + 1;
-        out->name[i] = sw_strdup(name);
-        out->value[i] = sw_strdup(sw_json_text(value, ""));
-        if (!out->name[i] || !out->value[i]) return sw_nomem(err);
-    }
-    return SW_OK;
 }
 
 typedef struct first_key {
@@ -209,8 +168,7 @@ sw_status sw_record_get_meta(sw_kv *kv, sw_setting_list *out, bool *found, sw_er
                             "or tile again",
                             sw_kv_dir(kv), (long long)version, SW_STORE_VERSION);
     }
-    status = settings_from(sw_json_get(json, "settings"), out, err);
-    if (status != SW_OK) sw_setting_list_free(out);
+    status = sw_setting_list_from(sw_json_get(json, "settings"), out, err);
     *found = status == SW_OK;
     return status;
 }
@@ -229,7 +187,10 @@ static void slide_free(sw_store_slide *slide)
 
 void sw_record_list_free(sw_record_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) slide_free(&list->item[i].slide);
+    for (size_t i = 0; i < list->count; i++) {
+        slide_free(&list->item[i]->slide);
+        sw_free(list->item[i]);
+    }
     sw_free(list->item);
     *list = (sw_record_list){0};
 }
@@ -240,7 +201,7 @@ static size_t position(const sw_record_list *list, const char *slide_id)
     size_t low = 0, high = list->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (strcmp(list->item[middle].slide.slide_id, slide_id) < 0) low = middle + 1;
+        if (strcmp(list->item[middle]->slide.slide_id, slide_id) < 0) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -249,7 +210,7 @@ static size_t position(const sw_record_list *list, const char *slide_id)
 int64_t sw_record_list_find(const sw_record_list *list, const char *slide_id)
 {
     size_t at = position(list, slide_id);
-    return at < list->count && strcmp(list->item[at].slide.slide_id, slide_id) == 0 ? (int64_t)at : -1;
+    return at < list->count && strcmp(list->item[at]->slide.slide_id, slide_id) == 0 ? (int64_t)at : -1;
 }
 
 sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, uint32_t number, sw_error *err)
@@ -262,9 +223,12 @@ sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, 
     copy.unreadable_json = sw_strdup(slide->unreadable_json ? slide->unreadable_json : "[]");
     if (!copy.slide_id || !copy.path || !copy.mpp_source || !copy.properties_json || !copy.unreadable_json) return sw_nomem(err);
     SW_TRY(sw_grow(&list->item, &list->capacity, list->count + 1, sizeof *list->item, err));
+    sw_slide_record *record = sw_malloc(sizeof *record);
+    if (!record) return sw_nomem(err);
     size_t at = position(list, slide->slide_id);
     memmove(list->item + at + 1, list->item + at, (list->count - at) * sizeof *list->item);
-    list->item[at] = (sw_slide_record){.slide = copy, .number = number};
+    *record = (sw_slide_record){.slide = copy, .number = number};
+    list->item[at] = record;
     copy = (sw_store_slide){0};
     list->count++;
     if (number >= list->next_number) list->next_number = number + 1;
@@ -274,10 +238,11 @@ sw_status sw_record_list_add(sw_record_list *list, const sw_store_slide *slide, 
 void sw_record_list_remove(sw_record_list *list, uint32_t number)
 {
     size_t at = 0;
-    while (at < list->count && list->item[at].number != number) at++;
+    while (at < list->count && list->item[at]->number != number) at++;
     if (at == list->count) return;
     if (number + 1 == list->next_number) list->next_number--;
-    slide_free(&list->item[at].slide);
+    slide_free(&list->item[at]->slide);
+    sw_free(list->item[at]);
     list->count--;
     memmove(list->item + at, list->item + at + 1, (list->count - at) * sizeof *list->item);
 }

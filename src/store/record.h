@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/buf.h"
+#include "base/json.h"
 #include "slidewise/store.h"
 #include "store/kv.h"
 
@@ -47,7 +47,15 @@ typedef struct sw_setting_list {
 } sw_setting_list;
 void sw_setting_list_free(sw_setting_list *list);
 const char *sw_setting_list_find(const sw_setting_list *list, const char *name); /* NULL: absent */
-sw_status sw_record_put_meta(sw_kv *kv, const sw_store_setting_pair *settings, size_t n_settings, sw_error *err) SW_MUST_CHECK;
+/* Copies; *out untouched on failure. */
+sw_status sw_setting_list_of(const sw_store_setting_pair *pairs, size_t n, sw_setting_list *out, sw_error *err) SW_MUST_CHECK;
+/* The members of a JSON object, and back. */
+sw_status sw_setting_list_from(const sw_json *json, sw_setting_list *out, sw_error *err) SW_MUST_CHECK;
+void sw_setting_list_json(const sw_setting_list *list, sw_json_writer *w);
+/* The name of the first setting (in the order of b, then of a) that differs, and both values, "(not set)" where one lacks it;
+ * NULL: all are the same. Borrowed from the lists. */
+const char *sw_setting_list_differs(const sw_setting_list *a, const sw_setting_list *b, const char **value_a, const char **value_b);
+sw_status sw_record_put_meta(sw_kv *kv, const sw_setting_list *settings, sw_error *err) SW_MUST_CHECK;
 /* *found false: the database is empty. */
 sw_status sw_record_get_meta(sw_kv *kv, sw_setting_list *out, bool *found, sw_error *err) SW_MUST_CHECK;
 
@@ -55,11 +63,12 @@ sw_status sw_record_get_meta(sw_kv *kv, sw_setting_list *out, bool *found, sw_er
 typedef struct sw_slide_record {
     sw_store_slide slide;
     uint32_t number;
+    uint32_t part; /* which of the stores that are read as one; 0 where there is one */
 } sw_slide_record;
 
 /* Sorted by slide id. */
 typedef struct sw_record_list {
-    sw_slide_record *item;
+    sw_slide_record **item; /* each owned */
     size_t count, capacity;
     uint32_t next_number;
 } sw_record_list;

@@ -6,14 +6,20 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/import.c
   ${CMAKE_SOURCE_DIR}/src/store/live.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c
+  ${CMAKE_SOURCE_DIR}/src/store/merge.c
   ${CMAKE_SOURCE_DIR}/src/store/pages.c
   ${CMAKE_SOURCE_DIR}/src/store/pages_check.c
   ${CMAKE_SOURCE_DIR}/src/store/pixel_cache.c
   ${CMAKE_SOURCE_DIR}/src/store/record.c
   ${CMAKE_SOURCE_DIR}/src/store/reference.c
+  ${CMAKE_SOURCE_DIR}/src/store/setting.c
   ${CMAKE_SOURCE_DIR}/src/store/store.c
+  ${CMAKE_SOURCE_DIR}/src/store/store_check.c
+  ${CMAKE_SOURCE_DIR}/src/store/store_open.c
+  ${CMAKE_SOURCE_DIR}/src/store/stores.c
+  ${CMAKE_SOURCE_DIR}/src/store/stores_join.c
+  ${CMAKE_SOURCE_DIR}/src/store/stores_table.c
   ${CMAKE_SOURCE_DIR}/src/store/writer.c
-  ${CMAKE_SOURCE_DIR}/src/store/tar.c
   ${CMAKE_SOURCE_DIR}/src/store/tile.c
   ${CMAKE_SOURCE_DIR}/src/store/tar.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_chunk.c
@@ -21,5 +27,6 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/tile_fate.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_picture.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_settings.c
+  ${CMAKE_SOURCE_DIR}/src/store/tile_shard.c
   ${CMAKE_SOURCE_DIR}/src/store/tile_slide.c
 )

@@ -393,20 +393,27 @@ static sw_status check_options(const sw_tile_options *o, sw_error *err)
     return sw_tile_settings_check(&o->settings, err);
 }
 
-sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result, sw_error *err)
+static sw_status open_store(tiling *t, const sw_tile_shard *shard, sw_error *err)
+{
+    const sw_tile_options *o = t->run.options;
+    sw_tile_pairs pairs;
+    if (!o->store) return SW_OK;
+    sw_tile_pairs_make(&o->settings, &pairs);
+    sw_tile_pairs_process_list(t->run.process_list, &pairs);
+    if (shard) SW_TRY(sw_tile_shard_list(shard, o, &pairs, err));
+    SW_TRY(sw_store_writer_open(o->store, pairs.pair, pairs.count, &t->writer, err));
+    return shard ? sw_tile_shard_begin(shard, err) : SW_OK;
+}
+
+/* `shard` NULL: there are none. */
+static sw_status tile_list(const sw_tile_options *options, const sw_slide_list *slides, const sw_tile_shard *shard, sw_tile_result *result, sw_error *err)
 {
     SW_CLEANUP(tiling_free) tiling t = {.run = {.options = options}, .result = result, .slides = slides};
     int64_t start = sw_now_ns();
-    sw_tile_pairs pairs;
-    *result = (sw_tile_result){0};
     SW_TRY(check_options(options, err));
     if (options->process_list)
         SW_TRY(sw_process_list_read(options->process_list, &options->settings.tissue, &t.run.process_list, err));
-    if (options->store) {
-        sw_tile_pairs_make(&options->settings, &pairs);
-        sw_tile_pairs_process_list(t.run.process_list, &pairs);
-        SW_TRY(sw_store_writer_open(options->store, pairs.pair, pairs.count, &t.writer, err));
-    }
+    SW_TRY(open_store(&t, shard, err));
     SW_TRY(sw_pool_new(options->threads, &t.run.pool, err));
     SW_TRY(make_dirs(&t, err));
     SW_TRY(make_rows(&t, err));
@@ -417,5 +424,17 @@ sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, s
     /* The first error is the one to tell; a table that cannot be written either adds nothing to it. */
     sw_status table = write_csv(&t, status == SW_OK ? err : NULL);
     if (table == SW_OK) table = sw_tile_export_list(&t.run, result, status == SW_OK ? err : NULL);
+    if (table == SW_OK && status == SW_OK && shard) table = sw_tile_shard_end(shard, err);
     return status == SW_OK ? table : status;
+}
+
+sw_status sw_tile(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_result *result, sw_error *err)
+{
+    SW_CLEANUP(sw_tile_shard_free) sw_tile_shard shard = {0};
+    *result = (sw_tile_result){0};
+    if (options->n_shards == 0) return tile_list(options, slides, NULL, result, err);
+    SW_TRY(sw_tile_shard_new(options, slides, &shard, err));
+    sw_tile_options own = *options;
+    own.store = shard.store;
+    return tile_list(&own, &shard.mine, &shard, result, err);
 }

@@ -84,6 +84,23 @@ double sw_tile_job_tissue(const sw_tile_job *job);
 sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, bool openslide_only, const sw_sink *sink, sw_slide **out,
                              sw_error *err) SW_MUST_CHECK;
 
+/* --- a share of the slides (tile_shard.c) */
+
+typedef struct sw_tile_shard {
+    const char *folder; /* of all shards; borrowed from the options */
+    char *name, *store; /* "shard-1-of-4" and its path */
+    char *mark;         /* the file that says that it is not finished */
+    sw_slide_list mine; /* entries borrowed from the whole list */
+} sw_tile_shard;
+sw_status sw_tile_shard_new(const sw_tile_options *options, const sw_slide_list *slides, sw_tile_shard *out, sw_error *err) SW_MUST_CHECK;
+void sw_tile_shard_free(sw_tile_shard *shard);
+/* Makes the list of all shards, or compares with the one that another process made. Before the shard's store is opened. */
+sw_status sw_tile_shard_list(const sw_tile_shard *shard, const sw_tile_options *options, const sw_tile_pairs *pairs, sw_error *err) SW_MUST_CHECK;
+/* Leaves the mark: the store must be open for writing, so that nobody else leaves or removes one. */
+sw_status sw_tile_shard_begin(const sw_tile_shard *shard, sw_error *err) SW_MUST_CHECK;
+/* Takes it away, and makes the tables of all shards that there are so far. */
+sw_status sw_tile_shard_end(const sw_tile_shard *shard, sw_error *err) SW_MUST_CHECK;
+
 /* --- pictures (tile_picture.c) */
 
 /* Makes the folders of those that are wanted. */

@@ -6,6 +6,7 @@
 #include "slidewise/store.h"
 #include "store/kv.h"
 #include "store/record.h"
+#include "store/stores.h"
 
 struct sw_store_writer {
     sw_kv *kv;
@@ -28,32 +29,20 @@ void sw_store_writer_close(sw_store_writer **address)
     sw_free(writer);
 }
 
-static sw_status setting_differs(const sw_store_writer *w, const char *name, const char *has, const char *asked, sw_error *err)
+static sw_status compare_settings(const sw_store_writer *w, const sw_setting_list *asked, sw_error *err)
 {
+    const char *has, *wanted, *name = sw_setting_list_differs(&w->settings, asked, &has, &wanted);
+    if (!name) return SW_OK;
     return sw_error_set(err, SW_E_INVALID,
                         "store %s: it was made with %s = %s, and %s is asked now; use the same settings, or another store",
-                        sw_kv_dir(w->kv), name, has ? has : "(not set)", asked ? asked : "(not set)");
-}
-
-static sw_status compare_settings(const sw_store_writer *w, const sw_store_setting_pair *settings, size_t n, sw_error *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        const char *has = sw_setting_list_find(&w->settings, settings[i].name);
-        if (!has || strcmp(has, settings[i].value) != 0) return setting_differs(w, settings[i].name, has, settings[i].value, err);
-    }
-    for (size_t i = 0; i < w->settings.count; i++) {
-        bool asked = false;
-        for (size_t j = 0; j < n; j++) asked = asked || strcmp(settings[j].name, w->settings.name[i]) == 0;
-        if (!asked) return setting_differs(w, w->settings.name[i], w->settings.value[i], NULL, err);
-    }
-    return SW_OK;
+                        sw_kv_dir(w->kv), name, has, wanted);
 }
 
 /* Runs `put` in a transaction of its own. */
-static sw_status write_meta(sw_kv *kv, const sw_store_setting_pair *settings, size_t n_settings, sw_error *err)
+static sw_status write_meta(sw_kv *kv, const sw_setting_list *settings, sw_error *err)
 {
     SW_TRY(sw_kv_begin(kv, err));
-    sw_status status = sw_record_put_meta(kv, settings, n_settings, err);
+    sw_status status = sw_record_put_meta(kv, settings, err);
     if (status == SW_OK) return sw_kv_commit(kv, err);
     sw_kv_abort(kv);
     return status;
@@ -73,12 +62,15 @@ sw_status sw_store_writer_open(const char *path, const sw_store_setting_pair *se
                                sw_store_writer **out, sw_error *err)
 {
     SW_CLEANUP(sw_store_writer_close) sw_store_writer *w = sw_calloc(1, sizeof *w);
+    SW_CLEANUP(sw_setting_list_free) sw_setting_list asked = {0};
     bool found;
     if (!w) return sw_nomem(err);
+    SW_TRY(sw_setting_list_of(settings, n_settings, &asked, err));
+    SW_TRY(sw_stores_refuse_writer(path, err));
     SW_TRY(sw_kv_open_write(path, &w->kv, err));
     SW_TRY(read_meta(w, &found, err));
-    if (found) SW_TRY(compare_settings(w, settings, n_settings, err));
-    else SW_TRY(write_meta(w->kv, settings, n_settings, err));
+    if (found) SW_TRY(compare_settings(w, &asked, err));
+    else SW_TRY(write_meta(w->kv, &asked, err));
     *out = SW_STEAL(w);
     return SW_OK;
 }
@@ -90,7 +82,7 @@ int64_t sw_store_writer_count(const sw_store_writer *writer)
 
 const sw_store_slide *sw_store_writer_get(const sw_store_writer *writer, int64_t index)
 {
-    return index >= 0 && (size_t)index < writer->slides.count ? &writer->slides.item[index].slide : NULL;
+    return index >= 0 && (size_t)index < writer->slides.count ? &writer->slides.item[index]->slide : NULL;
 }
 
 const sw_store_slide *sw_store_writer_find(const sw_store_writer *writer, const char *slide_id)
@@ -144,7 +136,7 @@ sw_status sw_store_writer_coords(sw_store_writer *w, const char *slide_id, int s
     size_t size;
     char what[64];
     int64_t at = sw_record_list_find(&w->slides, slide_id);
-    const sw_slide_record *r = at < 0 ? NULL : &w->slides.item[at];
+    const sw_slide_record *r = at < 0 ? NULL : w->slides.item[at];
     if (!r || w->begun || scale < 0 || scale >= r->slide.n_scales) {
         return sw_error_set(err, SW_E_INTERNAL, "store %s: positions of slide %s were asked for out of order", sw_kv_dir(w->kv), slide_id);
     }
@@ -219,8 +211,8 @@ static sw_status commit(sw_store_writer *w, const sw_store_slide *slide, const i
         SW_TRY(put_coords(w, i, xy[i], err));
     }
     int64_t old = w->again ? sw_record_list_find(&w->slides, slide->slide_id) : -1;
-    uint32_t number = w->slides.next_number, replaced = old < 0 ? number : w->slides.item[old].number;
-    if (old >= 0) SW_TRY(remove_records(w->kv, &w->slides.item[old], err));
+    uint32_t number = w->slides.next_number, replaced = old < 0 ? number : w->slides.item[old]->number;
+    if (old >= 0) SW_TRY(remove_records(w->kv, w->slides.item[old], err));
     SW_TRY(sw_record_put_slide(w->kv, number, slide, err));
     /* Known before it is committed, so that nothing can fail after the commit. */
     SW_TRY(sw_record_list_add(&w->slides, slide, number, err));

@@ -87,7 +87,14 @@ static sw_status open_slides(sw_trainer *t, sw_error *err)
 sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
-    return strcmp(c->data.store, "none") == 0 ? open_slides(t, err) : sw_store_open(c->data.store, &t->store, err);
+    if (strcmp(c->data.store, "none") == 0) return open_slides(t, err);
+    SW_TRY(sw_store_open(c->data.store, &t->store, err));
+    for (size_t i = 0; i < sw_store_part_count(t->store); i++) {
+        const sw_store_part *part = sw_store_part_get(t->store, i);
+        if (part->unfinished)
+            sw_log_warning(t->sink, "store %s: tiling it goes on or was stopped, so that slides are missing; run its slidewise tile --shard again", part->path);
+    }
+    return SW_OK;
 }
 
 static sw_status load_data(sw_trainer *t, sw_error *err)

@@ -84,7 +84,7 @@ expect_failure "another resolution than the store's" 1 \
     "slidewise: store $T/in: it was made with mpp_um = 1.143, and 1 is asked now; use the same settings, or another store" \
     "$SLIDEWISE" store import "$lmdb" "$T/in" --mpp 1 --quiet
 expect_failure "unknown word, near one" 2 'slidewise: store: unknown word "impor"; did you mean "store import"?' "$SLIDEWISE" store impor
-expect_failure "unknown word" 2 'slidewise: store: unknown word "qqqqqqqq"; give import, info, verify or export' "$SLIDEWISE" store qqqqqqqq
+expect_failure "unknown word" 2 'slidewise: store: unknown word "qqqqqqqq"; give import, info, verify, export, join or merge' "$SLIDEWISE" store qqqqqqqq
 expect_failure "operands missing" 2 'slidewise: store export needs STORE OUT; slidewise store --help tells more' "$SLIDEWISE" store export x
 expect_failure "an option of another word" 2 'slidewise: store verify takes no --tar; slidewise store --help tells more' "$SLIDEWISE" store verify x --tar
 "$SLIDEWISE" completion bash >"$T/bash"

@@ -109,6 +109,24 @@ static sw_status open_slides(void *ctx)
     return sw_store_pixels(store, 0, 0, 1, rgb, &err); /* out of the cache */
 }
 
+/* A list of the one store, opened, checked and copied. */
+static sw_status join_and_merge(void *ctx)
+{
+    world *w = ctx;
+    SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+    sw_export_result r;
+    char joint[600], out[600];
+    int call = w->calls++;
+    const char *const one[] = {w->store};
+    snprintf(joint, sizeof joint, "%s/joint%d", w->dir, call);
+    snprintf(out, sizeof out, "%s/merged%d", w->dir, call);
+    SW_TRY(sw_store_join(joint, one, 1, &err));
+    SW_TRY(sw_store_open(joint, &store, &err));
+    SW_TRY(sw_store_verify(store, NULL, NULL, &err));
+    sw_store_close(&store);
+    return sw_store_merge(joint, out, NULL, &r, &err);
+}
+
 TEST(exchange_without_memory_says_so)
 {
     world w = {0};
@@ -116,6 +134,7 @@ TEST(exchange_without_memory_says_so)
     alloc_loop loop[] = {{.what = "coordinates", .call = write_and_read, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "folders", .call = export_folder, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "archives", .call = export_tar, .ctx = &w, .from = 1, .stride = 1},
+                         {.what = "lists", .call = join_and_merge, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "slides", .call = open_slides, .ctx = &w, .from = 1, .stride = 1}};
     bool all = true;
     for (size_t i = 0; i < sizeof loop / sizeof *loop && all; i++) {
