@@ -180,6 +180,8 @@ SW_CPU_KERNEL(softmax);
 SW_CPU_KERNEL(relu);
 SW_CPU_KERNEL(cast);
 SW_CPU_KERNEL(gelu);
+SW_CPU_KERNEL(dropout);
+SW_CPU_KERNEL(permute);
 SW_CPU_KERNEL(add);
 SW_CPU_KERNEL(mul);
 SW_CPU_KERNEL(attend_one);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ReLU, GELU, add, mul, cast and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
+/* ReLU, GELU, dropout, add, mul, cast and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
 #include <math.h>
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
+#include "backend/dropout.h"
 
 /* Runs `body` with `at` the first element of a chunk and `length` its elements. */
 #define CHUNKS(cpu, count, at, length, body)                                                    \
@@ -68,6 +69,38 @@ sw_status sw_cpu_relu_backward(sw_backend *be, sw_backward_args *args, sw_error 
     SW_TRY(sw_cpu_gradient_any(cpu, args->grad_in[0], add, y_tensor->layout, &dx, err));
     CHUNKS(cpu, sw_tensor_count(y_tensor), at, length,
            simd->masked(CAT(y, at, size), CAT(dy, at, size), AT(dx, at, size), add, length));
+    return SW_OK;
+}
+
+/* y, or what is added to it, of `length` elements from `at` on, a multiple of a group. The product is rounded once, as ref's. */
+static void drop(const sw_dropout_attr *attr, const float *x, float *y, bool add, int64_t at, int64_t length)
+{
+    double factor[SW_DROPOUT_GROUP];
+    for (int64_t i = 0; i < length; i++) {
+        if (i % SW_DROPOUT_GROUP == 0) sw_dropout_factors(attr, (uint64_t)(at + i) / SW_DROPOUT_GROUP, factor);
+        double value = x[i] * factor[i % SW_DROPOUT_GROUP];
+        y[i] = (float)(add ? y[i] + value : value);
+    }
+}
+
+sw_status sw_cpu_dropout_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, drop(args->attr, x + at, y + at, false, at, length));
+    return SW_OK;
+}
+
+sw_status sw_cpu_dropout_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    if (!args->grad_in[0]) return SW_OK;
+    const float *dy = sw_cpu_f32(args->grad_out);
+    float *dx = sw_cpu_f32(args->grad_in[0]);
+    CHUNKS(cpu, sw_tensor_count(args->grad_out), at, length, drop(args->attr, dy + at, dx + at, args->add[0], at, length));
     return SW_OK;
 }
 

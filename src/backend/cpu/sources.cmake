@@ -21,6 +21,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/simd_avx2.c
   ${SW_CPU_DIR}/simd_avx512.c
   ${SW_CPU_DIR}/simd_avx512_bf16.c
+  ${SW_CPU_DIR}/shape.c
   ${SW_CPU_DIR}/simd_base.c
   ${SW_CPU_DIR}/stem.c
   ${SW_CPU_DIR}/winograd.c

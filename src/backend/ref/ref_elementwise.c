@@ -2,18 +2,16 @@
 /* Ops on each element, and dropout. */
 #include <math.h>
 
+#include "backend/dropout.h"
 #include "backend/ref/ref.h"
-#include "base/rng.h"
 #include "tensor/convert.h"
 
-/* The factor of element `index`: 0 with probability `rate`, otherwise 1 / (1 - rate). */
+/* The factor of element `index`. */
 static double dropout_factor(const sw_dropout_attr *attr, uint64_t index)
 {
-    const uint32_t counter[4] = {(uint32_t)(index / 4), attr->step, attr->site, 0};
-    const uint32_t key[2] = {(uint32_t)attr->seed, (uint32_t)(attr->seed >> 32)};
-    uint32_t word[4];
-    sw_philox(counter, key, word);
-    return (double)word[index % 4] < attr->rate * 4294967296.0 ? 0.0 : 1.0 / (1.0 - attr->rate);
+    double factor[SW_DROPOUT_GROUP];
+    sw_dropout_factors(attr, index / SW_DROPOUT_GROUP, factor);
+    return factor[index % SW_DROPOUT_GROUP];
 }
 
 static double normal_density(double x)
