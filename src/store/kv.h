@@ -28,6 +28,8 @@ sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **va
 /* A reader's value is not looked at for now: its pages, and those that the system mapped along with them, leave the process.
  * It stays valid and comes back from the system's cache. From any thread. False: it is no value of this one. */
 bool sw_kv_done(sw_kv *kv, const void *value, size_t size);
+/* None of its values is looked at for now. */
+void sw_kv_rest(sw_kv *kv);
 /* Calls fn for every key that begins with `first`, in key order (0: for every key). */
 typedef sw_status (*sw_kv_fn)(void *ctx, const void *key, size_t key_size, const void *value, size_t size, sw_error *err);
 sw_status sw_kv_each(sw_kv *kv, char first, sw_kv_fn fn, void *ctx, sw_error *err) SW_MUST_CHECK;

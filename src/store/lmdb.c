@@ -460,6 +460,11 @@ bool sw_kv_done(sw_kv *kv, const void *value, size_t size)
     return true;
 }
 
+void sw_kv_rest(sw_kv *kv)
+{
+    if (kv->map) (void)madvise(kv->map, kv->map_size, MADV_DONTNEED);
+}
+
 static sw_status writers_each(const sw_kv *kv, MDB_txn *txn, char first, sw_kv_fn fn, void *ctx, sw_error *err)
 {
     MDB_cursor *cursor = NULL;

@@ -6,6 +6,7 @@
  *   "b" slide:u32                            JSON: a slide and its scales
  *   "c" slide:u32 scale:u16                  int64 [n_patches, 2], little endian
  *   "p" slide:u32 scale:u16 index:u32        a JPEG
+ *   "w" slide:u32                            nothing: a slide that is being written (begun.h)
  *
  * Numbers in keys are big endian, so that key order is reading order and new slides go to the end. A value begins with
  * the CRC-32C (little endian) of its key and the bytes that follow. Slides are numbered in the order of their commits. */

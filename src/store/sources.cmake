@@ -1,4 +1,5 @@
 list(APPEND SW_SOURCES
+  ${CMAKE_SOURCE_DIR}/src/store/begun.c
   ${CMAKE_SOURCE_DIR}/src/store/coords.c
   ${CMAKE_SOURCE_DIR}/src/store/coords_write.c
   ${CMAKE_SOURCE_DIR}/src/store/export.c

@@ -48,6 +48,7 @@ static sw_status add_part(sw_store *store, const char *path, sw_setting_list *se
     SW_TRY(sw_record_get_meta(kv, settings, found, err));
     if (!*found) return SW_OK;
     SW_TRY(sw_record_list_load(kv, slides, err));
+    sw_kv_rest(kv);
     char *copy = sw_strdup(path);
     if (!copy) return sw_nomem(err);
     sw_store_part *part = &store->part[store->n_parts];

@@ -4,9 +4,14 @@
 
 #include "base/mem.h"
 #include "slidewise/store.h"
+#include "store/begun.h"
 #include "store/kv.h"
 #include "store/record.h"
 #include "store/stores.h"
+#include "store/writer.h"
+
+/* LMDB keeps what a transaction writes in memory. */
+#define TRANSACTION_BYTES ((int64_t)128 << 20)
 
 struct sw_store_writer {
     sw_kv *kv;
@@ -15,6 +20,9 @@ struct sw_store_writer {
     char *begun; /* id of the slide being written; NULL: none */
     bool again;  /* it takes the place of the one of that id */
     int64_t put[SW_STORE_MAX_SCALES];
+    int64_t put_bytes, most_bytes; /* of this transaction */
+    bool in_parts;                 /* transactions of the slide that was begun are committed already */
+    bool left;                     /* such parts of a slide that was dropped are still there */
 };
 
 void sw_store_writer_close(sw_store_writer **address)
@@ -65,12 +73,14 @@ sw_status sw_store_writer_open(const char *path, const sw_store_setting_pair *se
     SW_CLEANUP(sw_setting_list_free) sw_setting_list asked = {0};
     bool found;
     if (!w) return sw_nomem(err);
+    w->most_bytes = TRANSACTION_BYTES;
     SW_TRY(sw_setting_list_of(settings, n_settings, &asked, err));
     SW_TRY(sw_stores_refuse_writer(path, err));
     SW_TRY(sw_kv_open_write(path, &w->kv, err));
     SW_TRY(read_meta(w, &found, err));
     if (found) SW_TRY(compare_settings(w, &asked, err));
     else SW_TRY(write_meta(w->kv, &asked, err));
+    SW_TRY(sw_begun_clean(w->kv, err));
     *out = SW_STEAL(w);
     return SW_OK;
 }
@@ -90,11 +100,20 @@ const sw_store_slide *sw_store_writer_find(const sw_store_writer *writer, const 
     return sw_store_writer_get(writer, sw_record_list_find(&writer->slides, slide_id));
 }
 
+void sw_store_writer_limit(sw_store_writer *writer, int64_t transaction_bytes)
+{
+    writer->most_bytes = transaction_bytes;
+}
+
 void sw_store_abandon(sw_store_writer *writer)
 {
     sw_kv_abort(writer->kv);
     sw_free(writer->begun);
     writer->begun = NULL;
+    if (!writer->in_parts) return;
+    writer->in_parts = false;
+    /* Where that fails (a disk that is full) the next slide tries again, or the next writer. */
+    writer->left = sw_begun_clean(writer->kv, NULL) != SW_OK;
 }
 
 static sw_status begin(sw_store_writer *writer, const char *slide_id, bool again, sw_error *err)
@@ -113,8 +132,11 @@ static sw_status begin(sw_store_writer *writer, const char *slide_id, bool again
     }
     SW_AUTOFREE char *id = sw_strdup(slide_id);
     if (!id) return sw_nomem(err);
+    if (writer->left) SW_TRY(sw_begun_clean(writer->kv, err));
+    writer->left = false;
     SW_TRY(sw_kv_begin(writer->kv, err));
     memset(writer->put, 0, sizeof writer->put);
+    writer->put_bytes = 0;
     writer->begun = SW_STEAL(id);
     writer->again = again;
     return SW_OK;
@@ -164,6 +186,16 @@ static sw_status out_of_order(const sw_store_writer *w, const char *what, sw_err
                         w->begun ? w->begun : "(none was begun)");
 }
 
+/* Commits what was put of a slide so far, so that a slide of any size takes no more memory. */
+static sw_status commit_part(sw_store_writer *w, sw_error *err)
+{
+    if (!w->in_parts) SW_TRY(sw_begun_put(w->kv, w->slides.next_number, err));
+    SW_TRY(sw_kv_commit(w->kv, err));
+    w->in_parts = true;
+    w->put_bytes = 0;
+    return sw_kv_begin(w->kv, err);
+}
+
 sw_status sw_store_put(sw_store_writer *writer, int scale, int64_t index, const void *jpeg, size_t size, sw_error *err)
 {
     if (!writer->begun || scale < 0 || scale >= SW_STORE_MAX_SCALES || index != writer->put[scale] || index >= UINT32_MAX)
@@ -171,7 +203,8 @@ sw_status sw_store_put(sw_store_writer *writer, int scale, int64_t index, const 
     sw_key key = sw_key_patch(writer->slides.next_number, scale, index);
     SW_TRY(or_abandon(writer, sw_record_put(writer->kv, &key, jpeg, size, err)));
     writer->put[scale]++;
-    return SW_OK;
+    writer->put_bytes += (int64_t)size;
+    return writer->put_bytes < writer->most_bytes ? SW_OK : or_abandon(writer, commit_part(writer, err));
 }
 
 static sw_status put_coords(sw_store_writer *writer, int scale, const int64_t *xy, sw_error *err)
@@ -213,6 +246,7 @@ static sw_status commit(sw_store_writer *w, const sw_store_slide *slide, const i
     int64_t old = w->again ? sw_record_list_find(&w->slides, slide->slide_id) : -1;
     uint32_t number = w->slides.next_number, replaced = old < 0 ? number : w->slides.item[old]->number;
     if (old >= 0) SW_TRY(remove_records(w->kv, w->slides.item[old], err));
+    if (w->in_parts) SW_TRY(sw_begun_remove(w->kv, number, err));
     SW_TRY(sw_record_put_slide(w->kv, number, slide, err));
     /* Known before it is committed, so that nothing can fail after the commit. */
     SW_TRY(sw_record_list_add(&w->slides, slide, number, err));
@@ -227,5 +261,6 @@ sw_status sw_store_commit(sw_store_writer *writer, const sw_store_slide *slide, 
     SW_TRY(or_abandon(writer, commit(writer, slide, xy, err)));
     sw_free(writer->begun);
     writer->begun = NULL;
+    writer->in_parts = false;
     return SW_OK;
 }
