@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -108,6 +109,14 @@ static void peak_clear(void)
     fclose(file);
 }
 
+/* Of all threads, those that ended too. */
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static sw_status timed_go(const bench_case *c, double *seconds, sw_error *err)
 {
     int64_t start = sw_now_ns();
@@ -125,8 +134,9 @@ static sw_status serve(const bench_case *c, sw_error *err)
         double seconds = 0.0;
         line[strcspn(line, "\n")] = '\0';
         if (strcmp(line, "go") == 0) {
+            double before = cpu_seconds();
             SW_TRY(timed_go(c, &seconds, err));
-            printf("seconds %.9f\n", seconds);
+            printf("seconds %.9f %.9f\n", seconds, cpu_seconds() - before);
         } else if (strcmp(line, "memory") == 0) {
             printf("memory %lld %lld\n", (long long)peak_bytes(), c->be ? (long long)sw_backend_memory(c->be).peak : 0LL);
         } else {

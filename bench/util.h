@@ -39,7 +39,7 @@ typedef struct bench_case {
 /* Runs the case: one go to warm up (warm=0: none), then
  *   serve=0 (default): `repeats` goes, and a line with minimum, median and maximum; with breakdown=1 a table of where the
  *                      time of further goes went, per op and shape.
- *   serve=1: prints "ready ITEMS FLOPS", then answers each line on standard input: "go" with "seconds S", "memory" with
+ *   serve=1: prints "ready ITEMS FLOPS", then answers each line on standard input: "go" with "seconds WALL CPU", "memory" with
  *            "memory PEAK_BYTES_SINCE_READY TENSOR_BYTES"; ends at the end of input. Idle meanwhile. */
 sw_status bench_run(const bench_args *args, const bench_case *c, sw_error *err) SW_MUST_CHECK;
 

@@ -154,9 +154,12 @@ static sw_tile_reader *tiles_of(state *s)
     return tiles;
 }
 
-/* A level-0 position in the level's own pixels, where it is a whole one: elsewhere OpenSlide interpolates between pixels. */
+/* A level-0 position in the level's own pixels, where it is a whole one: elsewhere OpenSlide interpolates between pixels. The
+ * slide's corner is the corner of every level. */
 static bool in_level(const state *s, int level, int64_t level0_x, int64_t level0_y, int64_t *x, int64_t *y)
 {
+    *x = *y = 0;
+    if (level0_x == 0 && level0_y == 0) return true;
     double downsample = s->level[level].downsample;
     if (downsample != floor(downsample) || downsample < 1 || downsample > 1e6 || level0_x < 0 || level0_y < 0) return false;
     int64_t factor = (int64_t)downsample;

@@ -7,6 +7,8 @@
 
 #include "base/mem.h"
 
+enum { FEW = 16 }; /* a side up to which a window's elements are looked at one by one */
+
 void sw_saturation(const uint8_t *rgb, int64_t n, uint8_t *out)
 {
     int reciprocal[256] = {0}; /* 255 / v in 12-bit fixed point, as OpenCV rounds */
@@ -63,11 +65,15 @@ static void median_row(const uint8_t *padded, int64_t stride, int64_t width, int
     }
 }
 
+static sw_status check_side(int side, sw_error *err)
+{
+    if (side >= 1 && side < 256 && side % 2 == 1) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "the median window mthresh is %d; give an odd number", side);
+}
+
 sw_status sw_median(uint8_t *plane, int64_t width, int64_t height, int side, sw_error *err)
 {
-    if (side < 1 || side % 2 == 0) {
-        return sw_error_set(err, SW_E_INVALID, "the median window mthresh is %d; give an odd number", side);
-    }
+    SW_TRY(check_side(side, err));
     int64_t r = side / 2, stride = width + 2 * r;
     SW_AUTOFREE uint8_t *padded = sw_malloc((size_t)(stride * (height + 2 * r)));
     if (!padded) return sw_nomem(err);
@@ -109,33 +115,122 @@ void sw_threshold(uint8_t *plane, int64_t n, int threshold)
     for (int64_t i = 0; i < n; i++) plane[i] = plane[i] > threshold ? 255 : 0;
 }
 
-/* out[i] = 255 where any in[i - back .. i + ahead] is `wanted`; elements `step` apart; outside never counts. */
-static void any_in_window(const uint8_t *in, int64_t n, int64_t step, int back, int ahead, uint8_t wanted, uint8_t *out)
+/* ---- the median of a plane that is only compared with a threshold: it lies above where more than half of the window does, so
+ * that counting takes its place. */
+
+/* 1 where the value is above, with the border repeated r times on both sides. */
+static void above_row(const uint8_t *row, int64_t width, int64_t r, int threshold, uint8_t *restrict out)
 {
-    int64_t inside = 0;
-    for (int64_t i = 0; i < ahead && i < n; i++) inside += in[i * step] == wanted;
-    for (int64_t i = 0; i < n; i++) {
-        if (i + ahead < n) inside += in[(i + ahead) * step] == wanted;
-        if (i - back - 1 >= 0) inside -= in[(i - back - 1) * step] == wanted;
-        out[i * step] = inside > 0 ? wanted : (uint8_t)(255 - wanted);
+    for (int64_t x = 0; x < width; x++) out[r + x] = row[x] > threshold;
+    memset(out, out[r], (size_t)r);
+    memset(out + r + width, out[r + width - 1], (size_t)r);
+}
+
+/* Sums of `side` neighbours, at most 255. */
+static void sums_of_row(const uint8_t *padded, int64_t width, int side, uint8_t *restrict out)
+{
+    if (side <= FEW) {
+        memcpy(out, padded, (size_t)width);
+        for (int k = 1; k < side; k++) {
+            for (int64_t x = 0; x < width; x++) out[x] = (uint8_t)(out[x] + padded[x + k]);
+        }
+        return;
+    }
+    int sum = 0;
+    for (int k = 0; k < side - 1; k++) sum += padded[k];
+    for (int64_t x = 0; x < width; x++) {
+        sum += padded[x + side - 1];
+        out[x] = (uint8_t)sum;
+        sum -= padded[x];
     }
 }
 
+static void move_window(uint16_t *restrict count, const uint8_t *in, const uint8_t *out_of, int64_t width)
+{
+    for (int64_t x = 0; x < width; x++) count[x] = (uint16_t)(count[x] + in[x] - out_of[x]);
+}
+
+sw_status sw_median_above(uint8_t *plane, int64_t width, int64_t height, int side, int threshold, sw_error *err)
+{
+    SW_TRY(check_side(side, err));
+    int64_t r = side / 2;
+    int half = side * side / 2;
+    SW_AUTOFREE uint8_t *padded = sw_malloc((size_t)(width + 2 * r));
+    SW_AUTOFREE uint8_t *ring = sw_calloc((size_t)side * (size_t)width, 1); /* sums of the window's rows */
+    SW_AUTOFREE uint8_t *next = sw_malloc((size_t)width);
+    SW_AUTOFREE uint16_t *count = sw_calloc((size_t)width, sizeof *count);
+    if (!padded || !ring || !next || !count) return sw_nomem(err);
+    for (int64_t y = -2 * r; y < height; y++) { /* the window's last row is y + r, its middle y */
+        int64_t last = y + r;
+        if (last < height) { /* rows above the first and below the last repeat those */
+            above_row(plane + width * (last < 0 ? 0 : last), width, r, threshold, padded);
+            sums_of_row(padded, width, side, next);
+        }
+        uint8_t *oldest = ring + width * ((y + 2 * r) % side);
+        move_window(count, next, oldest, width);
+        memcpy(oldest, next, (size_t)width);
+        if (y < 0) continue;
+        uint8_t *to = plane + width * y;
+        for (int64_t x = 0; x < width; x++) to[x] = count[x] > half ? 255 : 0;
+    }
+    return SW_OK;
+}
+
+/* ---- closing */
+
+/* out[x] = 255 where any in[x - back .. x + ahead] is `wanted`; outside never counts. */
+static void any_in_row(const uint8_t *in, int64_t n, int back, int ahead, uint8_t wanted, uint8_t *restrict out)
+{
+    int64_t inside = 0;
+    for (int64_t i = 0; i < ahead && i < n; i++) inside += in[i] == wanted;
+    for (int64_t i = 0; i < n; i++) {
+        if (i + ahead < n) inside += in[i + ahead] == wanted;
+        if (i - back - 1 >= 0) inside -= in[i - back - 1] == wanted;
+        out[i] = inside > 0 ? wanted : (uint8_t)(255 - wanted);
+    }
+}
+
+/* The same of small windows, whose elements are looked at one by one, but many windows at once. */
+static void any_in_row_few(const uint8_t *in, int64_t n, int back, int ahead, uint8_t wanted, uint8_t *restrict out)
+{
+    uint8_t flip = (uint8_t)(255 - wanted); /* elements are 0 or 255: with 0 wanted, all of them are turned round */
+    for (int64_t i = 0; i < n; i++) out[i] = in[i] ^ flip;
+    for (int k = -back; k <= ahead; k++) {
+        int64_t from = k < 0 ? -k : 0, to = k > 0 ? n - k : n;
+        for (int64_t i = from; i < to; i++) out[i] |= in[i + k] ^ flip;
+    }
+    for (int64_t i = 0; i < n; i++) out[i] ^= flip;
+}
+
+static void count_row(const uint8_t *row, int64_t width, uint8_t wanted, int step, uint16_t *restrict count)
+{
+    for (int64_t x = 0; x < width; x++) count[x] = (uint16_t)(count[x] + (row[x] == wanted ? step : 0));
+}
+
 /* Spreads `wanted` over the box; with 255 a dilation, with 0 an erosion. */
-static void spread(uint8_t *mask, uint8_t *other, int64_t width, int64_t height, int side, uint8_t wanted)
+static void spread(uint8_t *mask, uint8_t *other, uint16_t *count, int64_t width, int64_t height, int side, uint8_t wanted)
 {
     int back = side / 2, ahead = side - 1 - side / 2;
     for (int64_t y = 0; y < height; y++) {
-        any_in_window(mask + y * width, width, 1, back, ahead, wanted, other + y * width);
+        if (side <= FEW) any_in_row_few(mask + y * width, width, back, ahead, wanted, other + y * width);
+        else any_in_row(mask + y * width, width, back, ahead, wanted, other + y * width);
     }
-    for (int64_t x = 0; x < width; x++) any_in_window(other + x, height, width, back, ahead, wanted, mask + x);
+    memset(count, 0, (size_t)width * sizeof *count);
+    for (int64_t y = 0; y < ahead && y < height; y++) count_row(other + y * width, width, wanted, 1, count);
+    for (int64_t y = 0; y < height; y++) {
+        uint8_t *to = mask + y * width;
+        if (y + ahead < height) count_row(other + (y + ahead) * width, width, wanted, 1, count);
+        if (y - back - 1 >= 0) count_row(other + (y - back - 1) * width, width, wanted, -1, count);
+        for (int64_t x = 0; x < width; x++) to[x] = count[x] > 0 ? wanted : (uint8_t)(255 - wanted);
+    }
 }
 
 sw_status sw_close_mask(uint8_t *mask, int64_t width, int64_t height, int side, sw_error *err)
 {
     SW_AUTOFREE uint8_t *other = sw_malloc((size_t)(width * height));
-    if (!other) return sw_nomem(err);
-    spread(mask, other, width, height, side, 255);
-    spread(mask, other, width, height, side, 0);
+    SW_AUTOFREE uint16_t *count = sw_malloc((size_t)width * sizeof *count);
+    if (!other || !count) return sw_nomem(err);
+    spread(mask, other, count, width, height, side, 255);
+    spread(mask, other, count, width, height, side, 0);
     return SW_OK;
 }

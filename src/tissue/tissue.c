@@ -82,9 +82,14 @@ static sw_status check_options(const sw_tissue_options *o, sw_error *err)
 static sw_status make_mask(plane *p, const sw_tissue_options *o, int *threshold, sw_error *err)
 {
     int64_t n = p->width * p->height;
-    SW_TRY(sw_median(p->value, p->width, p->height, o->mthresh, err));
-    *threshold = o->otsu ? sw_otsu(p->value, n) : o->sthresh;
-    sw_threshold(p->value, n, *threshold);
+    *threshold = o->sthresh;
+    if (o->otsu) {
+        SW_TRY(sw_median(p->value, p->width, p->height, o->mthresh, err));
+        *threshold = sw_otsu(p->value, n);
+        sw_threshold(p->value, n, *threshold);
+    } else {
+        SW_TRY(sw_median_above(p->value, p->width, p->height, o->mthresh, *threshold, err));
+    }
     return o->close > 0 ? sw_close_mask(p->value, p->width, p->height, o->close, err) : SW_OK;
 }
 

@@ -52,8 +52,8 @@ static int by_place(const void *a, const void *b)
 static double intersection_over_union(int64_t *a, int64_t n_a, int64_t *b, int64_t n_b)
 {
     int64_t i = 0, j = 0, both = 0;
-    qsort(a, (size_t)n_a, 2 * sizeof *a, by_place);
-    qsort(b, (size_t)n_b, 2 * sizeof *b, by_place);
+    if (n_a > 0) qsort(a, (size_t)n_a, 2 * sizeof *a, by_place);
+    if (n_b > 0) qsort(b, (size_t)n_b, 2 * sizeof *b, by_place);
     while (i < n_a && j < n_b) {
         int order = by_place(a + 2 * i, b + 2 * j);
         both += order == 0;

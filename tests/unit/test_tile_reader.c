@@ -128,6 +128,36 @@ TEST(real_slides_read_as_with_openslide)
     }
 }
 
+/* From the slide's corner every level is read as it is, also where its downsample is no whole number (gastric: 2.00009, 4.0005 …),
+ * whole and beyond its edge. */
+TEST(levels_read_from_the_corner_as_with_openslide)
+{
+    if (!sw_test_data()) SKIP("no shared/data beside the checkout");
+    static const char *const name[] = {"slides/gastric-metaplasia-aperio-style.svs", "slides/CMU-1-Small-Region.svs",
+                                       "atlas-mini/slides/acute-appendicitis.tif"};
+    int fractional = 0;
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        SW_CLEANUP(sw_slide_close) sw_slide *fast = NULL;
+        SW_CLEANUP(sw_slide_close) sw_slide *openslide = NULL;
+        char path[700];
+        sw_slide_options o = sw_slide_options_default();
+        o.openslide_only = true;
+        snprintf(path, sizeof path, "%s/%s", sw_test_data(), name[i]);
+        CHECK_OK(sw_slide_open(path, NULL, &fast, &err));
+        CHECK_OK(sw_slide_open(path, &o, &openslide, &err));
+        const sw_slide_info *info = sw_slide_get_info(fast);
+        for (int level = 0; level < info->n_levels; level++) {
+            const sw_slide_level *l = &info->level[level];
+            if (l->width > 4000) continue;
+            fractional += l->downsample != floor(l->downsample);
+            CHECK(same(fast, openslide, &(region){level, 0, 0, l->width, l->height}));
+            CHECK(same(fast, openslide, &(region){level, 0, 0, l->width + 37, l->height / 2 + 1}));
+            CHECK(same(fast, openslide, &(region){level, 0, 0, l->width / 3 + 1, l->height + 300}));
+        }
+    }
+    CHECK(fractional >= 5);
+}
+
 /* The tiles of a damaged file as JPEGs of their own: none, or one that begins and ends as a JPEG does, whatever it decodes to. */
 static bool tiles_end_well(const char *path)
 {

@@ -66,6 +66,35 @@ TEST(median_is_the_middle_of_the_sorted_window)
     }
 }
 
+/* Counting what is above the threshold must tell what the threshold of the median tells, also where the window is larger than
+ * the picture. */
+TEST(counting_takes_the_place_of_the_median)
+{
+    sw_error err = {0};
+    static const int sides[] = {1, 3, 7, 15, 17, 31, 255};
+    enum { W = 67, H = 29 };
+    for (size_t k = 0; k < sizeof sides / sizeof *sides; k++) {
+        for (int threshold = -1; threshold < 256; threshold += threshold < 120 ? 11 : 67) {
+            uint8_t slow[W * H], fast[W * H];
+            int tissue = 0;
+            for (int i = 0; i < W * H; i++) slow[i] = fast[i] = (uint8_t)((i % W) * 2 + (i / W) * 3 + ((i * 7919 + i * i * 31) >> 3) % 60);
+            CHECK_OK(sw_median(slow, W, H, sides[k], &err));
+            sw_threshold(slow, W * H, threshold);
+            CHECK_OK(sw_median_above(fast, W, H, sides[k], threshold, &err));
+            for (int i = 0; i < W * H; i++) {
+                CHECK_INT(fast[i], slow[i]);
+                tissue += fast[i] != 0;
+            }
+            if (threshold == 108) CHECK(tissue > 0 && tissue < W * H);
+        }
+    }
+    uint8_t one = 9;
+    CHECK_OK(sw_median_above(&one, 1, 1, 7, 8, &err));
+    CHECK_INT(one, 255);
+    CHECK_INT(sw_median_above(&one, 1, 1, 4, 8, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "the median window mthresh is 4; give an odd number");
+}
+
 TEST(otsu_parts_two_heaps)
 {
     uint8_t p[100];
@@ -92,6 +121,35 @@ TEST(closing_with_an_even_side_moves_the_mask)
     edge[0] = edge[3] = 255; /* a gap of two is closed; outside is neutral for both steps */
     CHECK_OK(sw_close_mask(edge, 10, 10, 3, &err));
     for (int i = 0; i < 100; i++) CHECK_INT(edge[i], i <= 3 ? 255 : 0);
+}
+
+/* One step of a closing, pixel by pixel. */
+static void spread_slowly(const uint8_t *in, int w, int h, int side, uint8_t wanted, uint8_t *out)
+{
+    int back = side / 2, ahead = side - 1 - back;
+    for (int i = 0; i < w * h; i++) {
+        bool any = false;
+        for (int y = i / w - back; y <= i / w + ahead; y++) {
+            for (int x = i % w - back; x <= i % w + ahead; x++) {
+                any = any || (x >= 0 && y >= 0 && x < w && y < h && in[y * w + x] == wanted);
+            }
+        }
+        out[i] = any ? wanted : (uint8_t)(255 - wanted);
+    }
+}
+
+TEST(closing_of_any_side_is_dilation_and_erosion)
+{
+    sw_error err = {0};
+    enum { W = 53, H = 37 };
+    for (int side = 1; side < 60; side += side < 20 ? 1 : 13) {
+        uint8_t mask[W * H], middle[W * H], want[W * H];
+        for (int i = 0; i < W * H; i++) mask[i] = (i * 7919 + i * i * 31) % 97 < 97 / (side + 1) ? 255 : 0;
+        spread_slowly(mask, W, H, side, 255, middle);
+        spread_slowly(middle, W, H, side, 0, want);
+        CHECK_OK(sw_close_mask(mask, W, H, side, &err));
+        for (int i = 0; i < W * H; i++) CHECK_INT(mask[i], want[i]);
+    }
 }
 
 static void paint(const char *const *row, int w, int h, uint8_t *mask)
