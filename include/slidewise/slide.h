@@ -109,6 +109,8 @@ typedef struct sw_slide_entry {
 typedef struct sw_slide_list {
     sw_slide_entry *entry; /* owned; files and folders in the order given, files of a folder by name */
     size_t count, capacity;
+    uint32_t *slot; /* private: where an id is looked up; NULL: entry by entry */
+    size_t n_slots;
 } sw_slide_list;
 
 /* Expands operands into `list` (zeroed by the caller; what was added stays on failure, free it anyway):

@@ -29,11 +29,41 @@ void sw_slide_list_free(sw_slide_list *list)
         sw_free(list->entry[i].path);
     }
     sw_free(list->entry);
+    sw_free(list->slot);
     memset(list, 0, sizeof *list);
+}
+
+/* ---- by id: a hash table of places in the list, counted from 1 */
+
+/* Where the id is, or the empty slot where it would be. */
+static uint32_t *slot_of(const sw_slide_list *list, const char *slide_id)
+{
+    size_t mask = list->n_slots - 1, at = (size_t)sw_hash64(slide_id, strlen(slide_id)) & mask;
+    while (list->slot[at] && strcmp(list->entry[list->slot[at] - 1].slide_id, slide_id) != 0) at = (at + 1) & mask;
+    return &list->slot[at];
+}
+
+/* Room for one slide more, half of the slots empty. */
+static sw_status grow_slots(sw_slide_list *list, sw_error *err)
+{
+    if (list->n_slots >= 2 * (list->count + 1)) return SW_OK;
+    size_t n = list->n_slots ? 2 * list->n_slots : 64;
+    while (n < 2 * (list->count + 1)) n *= 2;
+    uint32_t *slot = sw_calloc(n, sizeof *slot);
+    if (!slot) return sw_nomem(err);
+    sw_free(list->slot);
+    list->slot = slot;
+    list->n_slots = n;
+    for (size_t i = 0; i < list->count; i++) *slot_of(list, list->entry[i].slide_id) = (uint32_t)(i + 1);
+    return SW_OK;
 }
 
 static sw_slide_entry *find(const sw_slide_list *list, const char *slide_id)
 {
+    if (list->slot) {
+        uint32_t place = *slot_of(list, slide_id);
+        return place ? &list->entry[place - 1] : NULL;
+    }
     for (size_t i = 0; i < list->count; i++) {
         if (strcmp(list->entry[i].slide_id, slide_id) == 0) return &list->entry[i];
     }
@@ -69,10 +99,13 @@ static sw_status add_file(sw_slide_list *list, const char *path, sw_slide_entry 
                             id, (*entry)->path, path);
     }
     SW_TRY(sw_grow(&list->entry, &list->capacity, list->count + 1, sizeof *list->entry, err));
+    SW_TRY(grow_slots(list, err));
     char *copy = sw_strdup(path);
     if (!copy) return sw_nomem(err);
+    uint32_t *slot = slot_of(list, id);
     *entry = &list->entry[list->count++];
     **entry = (sw_slide_entry){SW_STEAL(id), copy, 0};
+    *slot = (uint32_t)list->count;
     return SW_OK;
 }
 
@@ -98,14 +131,26 @@ static sw_status add_folder(sw_slide_list *list, const char *dir, sw_error *err)
 
 /* --- tables */
 
+/* A slide file beside the table. */
+typedef struct beside {
+    char *id, *name; /* owned */
+} beside;
+
 typedef struct table {
     sw_csv *csv;
     size_t name, mpp;
     bool has_mpp;
+    beside *file; /* by id, then by name; NULL: nobody has asked for them yet */
+    size_t n_files;
 } table;
 
 static void table_free(table *t)
 {
+    for (size_t i = 0; i < t->n_files; i++) {
+        sw_free(t->file[i].id);
+        sw_free(t->file[i].name);
+    }
+    sw_free(t->file);
     sw_csv_free(t->csv);
 }
 
@@ -180,22 +225,48 @@ sw_status sw_slide_list_apply_mpp(sw_slide_list *list, const char *csv_path, siz
     return SW_OK;
 }
 
-/* A slide file in `dir` whose id is `id`; *path stays NULL when there is none. */
-static sw_status file_of_id(const char *dir, const char *id, char **path, sw_error *err)
+static int compare_files(const void *a, const void *b)
+{
+    const beside *x = a, *y = b;
+    int order = strcmp(x->id, y->id);
+    return order ? order : strcmp(x->name, y->name);
+}
+
+/* Once for a table: its rows may be as many as the files. */
+static sw_status list_files(table *t, const char *dir, sw_error *err)
 {
     SW_CLEANUP(sw_names_free) sw_names names = {0};
+    if (t->file) return SW_OK;
     SW_TRY(sw_dir_list(dir, false, &names, err));
-    for (size_t i = 0; i < names.count && !*path; i++) {
-        SW_AUTOFREE char *stem = sw_path_stem(names.name[i]);
-        if (!stem) return sw_nomem(err);
-        if (!is_slide_name(names.name[i]) || strcmp(stem, id) != 0) continue;
-        *path = sw_path_join(dir, names.name[i]);
-        if (!*path) return sw_nomem(err);
+    t->file = sw_calloc(names.count + 1, sizeof *t->file);
+    if (!t->file) return sw_nomem(err);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!is_slide_name(names.name[i])) continue;
+        beside *file = &t->file[t->n_files++];
+        file->id = sw_path_stem(names.name[i]);
+        file->name = sw_strdup(names.name[i]);
+        if (!file->id || !file->name) return sw_nomem(err);
     }
+    if (t->n_files > 1) qsort(t->file, t->n_files, sizeof *t->file, compare_files);
     return SW_OK;
 }
 
-static sw_status resolve(const table *t, size_t row, char **path, sw_error *err)
+/* The first slide file in `dir` whose id is `id`; *path stays NULL when there is none. */
+static sw_status file_of_id(table *t, const char *dir, const char *id, char **path, sw_error *err)
+{
+    SW_TRY(list_files(t, dir, err));
+    size_t low = 0, high = t->n_files;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(t->file[middle].id, id) < 0) low = middle + 1;
+        else high = middle;
+    }
+    if (low == t->n_files || strcmp(t->file[low].id, id) != 0) return SW_OK;
+    *path = sw_path_join(dir, t->file[low].name);
+    return *path ? SW_OK : sw_nomem(err);
+}
+
+static sw_status resolve(table *t, size_t row, char **path, sw_error *err)
 {
     const char *csv = sw_csv_path(t->csv), *cell = sw_csv_cell(t->csv, row, t->name), *name = sw_path_name(csv);
     SW_AUTOFREE char *dir = name == csv ? sw_strdup(".") : sw_strndup(csv, (size_t)(name - csv));
@@ -204,7 +275,7 @@ static sw_status resolve(const table *t, size_t row, char **path, sw_error *err)
     if (!*path) return sw_nomem(err);
     if (cell[0] && sw_path_exists(*path) && !sw_path_is_dir(*path)) return SW_OK;
     sw_free(SW_STEAL(*path));
-    if (cell[0]) SW_TRY(file_of_id(dir, cell, path, err));
+    if (cell[0]) SW_TRY(file_of_id(t, dir, cell, path, err));
     if (*path) return SW_OK;
     return sw_error_set(err, SW_E_NOT_FOUND,
                         "%s, line %lld: no slide \"%s\"; give a path, or put the slide beside the table or its folder on "
