@@ -45,6 +45,7 @@ static sw_status read_settings(const cli_args *args, sw_tile_settings *s, sw_err
     s->quality = (int)cli_int(args, "quality", s->quality);
     s->whole_image = cli_flag(args, "no-tissue");
     s->passthrough = cli_flag(args, "passthrough");
+    s->exact = cli_flag(args, "exact");
     s->artefacts.max_pen_fraction = cli_real(args, "max-pen-fraction", s->artefacts.max_pen_fraction);
     s->artefacts.min_laplacian_variance = cli_real(args, "min-laplacian-variance", s->artefacts.min_laplacian_variance);
     s->artefacts.max_black_fraction = cli_real(args, "max-black-fraction", s->artefacts.max_black_fraction);

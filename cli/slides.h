@@ -25,6 +25,7 @@
     {"preset", 0, CLI_TEXT, "NAME|FILE",                                                                               \
      "tissue settings: default, bwh_biopsy, bwh_resection, tcga, tcga_nsclc or a CSV of CLAM"},                        \
     {"passthrough", 0, CLI_FLAG, NULL, "lay patches on the slide's own JPEG tiles and store those as they are, where they fit"},         \
+    {"exact", 0, CLI_FLAG, NULL, "resample patches from level 0, not from the next finer level of the slide: slower"},                   \
     {"reader", 0, CLI_TEXT, "NAME",                                                                                    \
      "auto: JPEG tiles of Aperio and generic TIFF slides are read directly (default); openslide: OpenSlide reads all"}, \
     {"no-tissue", 0, CLI_FLAG, NULL, "take the whole image, for small regions and cores"},                             \

@@ -20,6 +20,8 @@ typedef struct sw_slide sw_slide;
 typedef struct sw_slide_options {
     double mpp_um; /* > 0: microns per level-0 pixel, instead of what the file says; 0 (default): from the file */
     bool openslide_only; /* true: OpenSlide reads all pixels, also those that we read faster with the same bits; default false */
+    bool exact; /* true: patches (sw_slide_read_patch) are resampled from level 0, not from the level nearest above: within rounding
+                   of an antialiased resize of level 0 wherever the pyramid's makers used another filter, and slower; default false */
 } sw_slide_options;
 SW_API sw_slide_options sw_slide_options_default(void);
 

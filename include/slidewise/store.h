@@ -72,6 +72,7 @@ typedef struct sw_store_slides_options {
     double mpp_um[SW_STORE_MAX_SCALES]; /* names of the scales, in the order of `coords` */
     int n_mpp;            /* how many; where that is not the number of places (0, the default): as sw_tile_settings_given finds them */
     int patch_px;         /* 0 (default): as the files say */
+    bool exact;           /* sw_slide_options.exact; default false */
     int64_t cache_bytes;  /* for pixels that were read, default 256 MiB; 0: none. Up to 32 slides are kept open besides */
     int threads;          /* to look at the slides with; 0 (default): all CPUs of this process */
     const sw_sink *sink;  /* may be NULL; for this call */

@@ -30,6 +30,7 @@ typedef struct sw_tile_settings {
                                  that tile, not decoded and not encoded again; its quality is then the slide's. So that there are
                                  such, positions are whole steps from the slide's corner (sw_grid_options.align), and where mpp_um is
                                  within half a pixel over the patch of a level's, the steps are those of that level; default false */
+    bool exact;               /* sw_slide_options.exact; default false */
     bool whole_image;         /* no tissue segmentation: a grid over the whole image; default false */
     bool given_positions;     /* positions are not made here but come from files (sw_tile_options.coords) or from an imported
                                  store; mpp_um are the names that the scales go by; no tissue; default false */

@@ -75,6 +75,7 @@ typedef struct sw_config {
     struct {
         char *store, *slides, *coords, *labels;
         int64_t cache_mb;
+        bool exact;
         struct { char *case_id, *slide_id, *label, *time, *event, *censored, *split; } columns;
         struct {
             sw_cfg_split from;

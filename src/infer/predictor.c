@@ -292,6 +292,7 @@ static sw_status open_slide(const sw_predictor *p, const char *path, double mpp_
 {
     sw_slide_options o = sw_slide_options_default();
     o.mpp_um = mpp_um;
+    o.exact = p->use.tiling.exact;
     SW_TRY(sw_slide_open(path, &o, slide, err));
     sw_mpp_source source = sw_slide_get_info(*slide)->mpp_source;
     /* as in tiling: what the caller knows is better than a guess from the objective */

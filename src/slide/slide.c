@@ -173,6 +173,7 @@ sw_status sw_slide_open(const char *path, const sw_slide_options *options, sw_sl
     slide->path = sw_strdup(path);
     slide->slide_id = sw_path_stem(path);
     if (!slide->path || !slide->slide_id) return sw_nomem(err);
+    slide->exact = options->exact;
     SW_TRY(open_first(path, options, slide, err));
     derive(slide, given);
     *out = SW_STEAL(slide);

@@ -10,6 +10,7 @@ struct sw_slide {
     void *state; /* the format's */
     sw_slide_facts facts;
     sw_slide_info info; /* points into the members above */
+    bool exact;         /* sw_slide_options.exact */
 };
 
 #endif

@@ -9,6 +9,7 @@
 #include "slide/slide_patches.h"
 
 #define BLOCK_PIXELS (16 << 20) /* source pixels held while a large area is reduced */
+#define EXACT_DRIFT 1e-3        /* pixels over a patch: nothing that 8 bits could show */
 #define MAX_READ 1000000000LL   /* pixels of one read: 4 GB in OpenSlide's hands */
 
 sw_status sw_slide_read(sw_slide *slide, int level, int64_t level0_x, int64_t level0_y, int64_t width, int64_t height,
@@ -144,16 +145,16 @@ sw_status sw_slide_read_area(sw_slide *slide, double level0_x, double level0_y, 
     return sw_slide_read_area_parts(slide, level0_x, level0_y, level0_width, level0_height, width, height, rgb, NULL, err);
 }
 
-sw_status sw_slide_read_area_parts(sw_slide *slide, double level0_x, double level0_y, double level0_width, double level0_height,
-                                   int64_t width, int64_t height, uint8_t *rgb, sw_slide_missing *missing, sw_error *err)
+/* From the level `index`, or from the best for it where that is negative. */
+static sw_status read_area(sw_slide *slide, int index, double level0_x, double level0_y, double level0_width, double level0_height,
+                           int64_t width, int64_t height, uint8_t *rgb, sw_slide_missing *missing, sw_error *err)
 {
     if (!(level0_width > 0) || !(level0_height > 0) || width < 1 || height < 1 || !isfinite(level0_x + level0_y) ||
         !isfinite(level0_width + level0_height)) {
         return sw_error_set(err, SW_E_INVALID, "%s: an area of %g x %g pixels cannot be read as %lld x %lld pixels",
                             slide->path, level0_width, level0_height, (long long)width, (long long)height);
     }
-    double downsample = fmin(level0_width / (double)width, level0_height / (double)height);
-    int index = level_for(slide, downsample);
+    if (index < 0) index = level_for(slide, fmin(level0_width / (double)width, level0_height / (double)height));
     const sw_slide_level *level = &slide->info.level[index];
     area a = area_of(slide, level, level0_x, level0_y, level0_width, level0_height, height);
     int64_t rows = rows_at_once(&a);
@@ -162,6 +163,12 @@ sw_status sw_slide_read_area_parts(sw_slide *slide, double level0_x, double leve
         SW_TRY(reduce(slide, index, job_of(&a, row, n, width), rgb + 3 * row * width, missing, err));
     }
     return SW_OK;
+}
+
+sw_status sw_slide_read_area_parts(sw_slide *slide, double level0_x, double level0_y, double level0_width, double level0_height,
+                                   int64_t width, int64_t height, uint8_t *rgb, sw_slide_missing *missing, sw_error *err)
+{
+    return read_area(slide, -1, level0_x, level0_y, level0_width, level0_height, width, height, rgb, missing, err);
 }
 
 sw_status sw_slide_patch_side(const sw_slide *slide, int patch_px, double mpp_um, double *level0_px, sw_error *err)
@@ -187,17 +194,18 @@ static sw_status kind_of(const sw_slide *slide, int patch_px, double mpp_um, pat
 {
     *out = (patch_kind){.patch_px = patch_px};
     SW_TRY(sw_slide_patch_side(slide, patch_px, mpp_um, &out->side, err));
-    out->level = level_for(slide, out->side / patch_px);
+    out->level = slide->exact ? 0 : level_for(slide, out->side / patch_px);
     const sw_slide_level *level = &slide->info.level[out->level];
     double drift_x = out->side / level->downsample_x - patch_px, drift_y = out->side / level->downsample_y - patch_px;
-    out->as_it_is = fabs(drift_x) < 0.5 && fabs(drift_y) < 0.5;
+    double most = slide->exact ? EXACT_DRIFT : 0.5;
+    out->as_it_is = fabs(drift_x) < most && fabs(drift_y) < most;
     return SW_OK;
 }
 
 static sw_status read_one(sw_slide *slide, const patch_kind *k, const int64_t *xy, uint8_t *rgb, sw_error *err)
 {
     if (k->as_it_is) return sw_slide_read(slide, k->level, xy[0], xy[1], k->patch_px, k->patch_px, rgb, err);
-    return sw_slide_read_area(slide, (double)xy[0], (double)xy[1], k->side, k->side, k->patch_px, k->patch_px, rgb, err);
+    return read_area(slide, k->level, (double)xy[0], (double)xy[1], k->side, k->side, k->patch_px, k->patch_px, rgb, NULL, err);
 }
 
 sw_status sw_slide_read_patch(sw_slide *slide, int64_t level0_x, int64_t level0_y, int patch_px, double mpp_um,

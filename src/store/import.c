@@ -68,7 +68,7 @@ static sw_status describe_file(const importing *m, slide_import *s, sw_error *er
 {
     const sw_slide_entry *entry = m->options->slides ? sw_slide_list_find(m->options->slides, s->from->slide_id) : NULL;
     if (!entry) return SW_OK;
-    SW_TRY(sw_tile_open_slide(entry, 0, false, m->options->sink, &s->file, err));
+    SW_TRY(sw_tile_open_slide(entry, 0, NULL, m->options->sink, &s->file, err));
     const sw_slide_info *info = sw_slide_get_info(s->file);
     SW_TRY(sw_file_size(entry->path, &s->slide.source_bytes, err));
     s->slide.path = info->path;

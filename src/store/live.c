@@ -36,6 +36,7 @@ struct sw_live {
     pthread_mutex_t lock; /* of slide, pins, used, n_open */
     bool has_lock;
     int patch_px;
+    bool exact;
     sw_pixel_cache *cache;
 };
 
@@ -96,7 +97,7 @@ static sw_status find_one(const finding *f, live_slide *s, sw_error *err)
 {
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     double level0_um;
-    SW_TRY(sw_tile_open_slide(&s->entry, f->options->slide_mpp_um, false, f->options->sink, &slide, err));
+    SW_TRY(sw_tile_open_slide(&s->entry, f->options->slide_mpp_um, NULL, f->options->sink, &slide, err));
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     s->record = (sw_store_slide){.slide_id = s->entry.slide_id, .path = s->entry.path, .width = info->width, .height = info->height,
@@ -172,6 +173,7 @@ sw_status sw_live_open(const sw_store_slides_options *o, sw_record_list *slides,
     tile.coords = o->coords;
     tile.sink = o->sink;
     live->patch_px = tile.settings.patch_px;
+    live->exact = tile.settings.exact = o->exact;
     SW_TRY(sw_pixel_cache_new(o->cache_bytes, 3 * (size_t)live->patch_px * (size_t)live->patch_px, &live->cache, err));
     sw_tile_pairs_make(&tile.settings, &pairs);
     SW_TRY(sw_setting_list_of(pairs.pair, pairs.count, settings, err));
@@ -217,6 +219,7 @@ static sw_status pin(sw_live *live, live_slide *s, sw_error *err)
     sw_slide *slide = NULL;
     sw_slide_options o = sw_slide_options_default();
     o.mpp_um = s->entry.mpp_um;
+    o.exact = live->exact;
     pthread_mutex_lock(&s->opening); /* opening takes long: only those who want this slide wait */
     sw_status status = pin_open(live, s) ? SW_OK : sw_slide_open(s->entry.path, &o, &slide, err);
     if (slide) {

@@ -155,7 +155,7 @@ static sw_status given_of(const char *where, const sw_slide_entry *entry, double
     double level0_um;
     SW_TRY(sw_coords_find(where, entry->slide_id, &path, err));
     SW_TRY(sw_coords_read(path, &coords, err));
-    SW_TRY(sw_tile_open_slide(entry, slide_mpp_um, false, NULL, &slide, err));
+    SW_TRY(sw_tile_open_slide(entry, slide_mpp_um, NULL, NULL, &slide, err));
     SW_TRY(sw_coords_fit(&coords, slide, err));
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
     if (*patch_px == 0) *patch_px = coords.patch_px;

@@ -103,6 +103,7 @@ void sw_tile_pairs_make(const sw_tile_settings *s, sw_tile_pairs *out)
     put_int(out, "overlap_px", s->overlap_px);
     put_int(out, "quality", s->quality);
     if (s->passthrough) put_bool(out, "passthrough", true); /* stores without it stay what they were */
+    if (s->exact) put_bool(out, "exact", true);
     put_artefacts(out, &s->artefacts);
     if (s->given_positions) {
         snprintf(next_pair(out, "positions"), sizeof out->text[0], "given");
@@ -244,6 +245,7 @@ sw_status sw_tile_settings_of(const sw_store *store, sw_tile_settings *out, sw_e
     if (status != SW_OK) return status;
     get_mask(&r, &s.mask);
     s.passthrough = sw_store_setting(store, "passthrough") != NULL;
+    s.exact = sw_store_setting(store, "exact") != NULL;
     get_artefact(&r, "max_black_fraction", &s.artefacts.max_black_fraction);
     get_artefact(&r, "max_white_fraction", &s.artefacts.max_white_fraction);
     get_artefact(&r, "max_pen_fraction", &s.artefacts.max_pen_fraction);

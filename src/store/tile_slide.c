@@ -152,13 +152,14 @@ static sw_status encode_chunk(void *ctx, int64_t index, sw_error *err)
 
 /* ---- opening */
 
-sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, bool openslide_only, const sw_sink *sink, sw_slide **out,
-                             sw_error *err)
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_tile_options *how, const sw_sink *sink,
+                             sw_slide **out, sw_error *err)
 {
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     sw_slide_options so = sw_slide_options_default();
     so.mpp_um = entry->mpp_um;
-    so.openslide_only = openslide_only;
+    so.openslide_only = how && how->openslide_only;
+    so.exact = how && how->settings.exact;
     SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     bool unknown = info->mpp_source == SW_MPP_NONE || info->mpp_source == SW_MPP_OBJECTIVE;
@@ -232,7 +233,7 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
 {
     if (sw_log_cancelled(job->run->options->sink)) return sw_error_set(err, SW_E_CANCELLED, "cancelled");
     const sw_tile_options *o = job->run->options;
-    sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o->openslide_only, o->sink, &job->slide, err);
+    sw_status status = sw_tile_open_slide(job->entry, o->slide_mpp_um, o, o->sink, &job->slide, err);
     job->status = sw_tile_status_of(status);
     if (status != SW_OK) return status;
     sw_tile_settings settings = o->settings;

@@ -80,9 +80,10 @@ sw_status sw_tile_job_write(sw_tile_job *job, sw_store_writer *writer, void (*wr
 sw_status sw_tile_job_export_stored(sw_tile_job *job, sw_store_writer *writer, sw_error *err) SW_MUST_CHECK;
 /* The share of the slide that is tissue; of given positions, that the patches cover. */
 double sw_tile_job_tissue(const sw_tile_job *job);
-/* Opens a slide with the resolution that its entry or `slide_mpp_um` gives. `sink`: may be NULL. */
-sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, bool openslide_only, const sw_sink *sink, sw_slide **out,
-                             sw_error *err) SW_MUST_CHECK;
+/* Opens a slide with the resolution that its entry or `slide_mpp_um` gives, to be read as `how` says (NULL: by default). `sink`: may
+ * be NULL. */
+sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, const sw_tile_options *how, const sw_sink *sink,
+                             sw_slide **out, sw_error *err) SW_MUST_CHECK;
 
 /* --- a share of the slides (tile_shard.c) */
 

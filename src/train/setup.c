@@ -78,6 +78,7 @@ static sw_status open_slides(sw_trainer *t, sw_error *err)
     o.coords = c->data.coords;
     o.slide_mpp_um = c->data.image_mpp;
     for (size_t i = 0; i < c->bag.scales.count && i < SW_STORE_MAX_SCALES; i++) o.mpp_um[o.n_mpp++] = c->bag.scales.item[i].mpp_um;
+    o.exact = c->data.exact;
     o.cache_bytes = c->data.cache_mb << 20;
     o.threads = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads);
     o.sink = t->sink;

@@ -117,6 +117,21 @@ check "which passes nothing through" grep -qx "passed through: 0 patches are the
 expect_failure "another reader" 1 "slidewise: --reader fast: give auto or openslide" \
     "$SLIDEWISE" tile "$T/synth/slides" --store "$T/x" --reader fast --quiet
 
+# Resampled from level 0, or from the level that the slide has.
+at_one() { run "$SLIDEWISE" tile "$T/synth/slides" --mpp 1 --no-tissue --quiet "$@"; }
+at_one --store "$T/near"
+at_one --store "$T/exact" --exact
+expect_status "patches are resampled from level 0" 0
+run "$SLIDEWISE" store export "$T/near" "$T/near.out"
+run "$SLIDEWISE" store export "$T/exact" "$T/exact.out"
+check "in as many patches" test "$(find "$T/exact.out" -name '*.jpg' | wc -l)" = "$(find "$T/near.out" -name '*.jpg' | wc -l)"
+check "but others" test -n "$(diff -rq "$T/near.out" "$T/exact.out")"
+run "$SLIDEWISE" store info "$T/exact"
+check "the store keeps that" grep -q 'exact = yes' "$T/out"
+at_one --store "$T/near" --exact
+expect_status "and one store does not hold both" 1
+check "which is said" grep -q "it was made with (not set)\|exact" "$T/err"
+
 # Resolution that is not known.
 pict=$T/plain
 mkdir "$pict"

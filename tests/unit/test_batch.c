@@ -329,17 +329,18 @@ TEST(slides_of_a_rare_class_come_again_with_other_patches)
     CHECK_INT(sw_loader_steps(l), 3);
     bool again = false, differ = true;
     for (int e = 0; e < 2; e++) {
-        int64_t patch[SLIDES] = {0};
+        uint64_t patch[SLIDES] = {0};
         CHECK_OK(sw_loader_begin(l, (uint32_t)e + 7, 0, &err));
         for (;;) {
             SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
             CHECK_OK(sw_loader_next(l, &b, &err));
             if (!b) break;
             for (int64_t i = 0; i < b->n_bags; i++) {
-                int64_t bag = b->bag[i], sum = 1;
+                int64_t bag = b->bag[i];
+                uint64_t sum = 1; /* may wrap */
                 CHECK_INT(b->label[i], f.dataset->bag[bag].label);
                 CHECK_INT(b->identity[i] % f.dataset->n_bags, bag);
-                for (int64_t k = 0; k < b->bag_patches; k++) sum = sum * 31 + b->pick[i * b->bag_patches + k].patch;
+                for (int64_t k = 0; k < b->bag_patches; k++) sum = sum * 31 + (uint64_t)b->pick[i * b->bag_patches + k].patch;
                 again = again || times[e][bag] > 0;
                 if (times[e][bag] > 0 && sum == patch[bag]) differ = false;
                 patch[bag] = sum;
