@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tiling settings as the text that a store keeps, and back. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/text.h"
 #include "store/tile_work.h"
 
@@ -60,10 +60,18 @@ static void put_int(sw_tile_pairs *out, const char *name, int64_t value)
     snprintf(next_pair(out, name), sizeof out->text[0], "%lld", (long long)value);
 }
 
+/* Always with a point, whatever the locale; without memory, the lack of which would make an empty setting. */
+static SW_PRINTF(3, 4) void print_c(char *text, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)sw_vsnprintf(text, size, fmt, args);
+    va_end(args);
+}
+
 static void format_real(char *text, size_t size, const char *before, double value)
 {
-    SW_AUTOFREE char *number = sw_asprintf("%.10g", value); /* always with a point, whatever the locale */
-    snprintf(text, size, "%s%s", before, number ? number : "");
+    print_c(text, size, "%s%.10g", before, value);
 }
 
 static void put_real(sw_tile_pairs *out, const char *name, double value)

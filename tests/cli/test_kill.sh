@@ -34,6 +34,8 @@ for _ in {1..20}; do
     status=0
     { timeout -s KILL "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))" "$SLIDEWISE" tile "$T/synth/slides" --store "$store" "${settings[@]}" >"$T/out"; } 2>"$T/err" || status=$?
     [ "$status" -eq 137 ] && killed=$((killed + 1))
+    # timeout kills itself, too, and does not wait: a commit that the system is writing may end a moment later.
+    [ -e "$store/writer.lock" ] && flock "$store/writer.lock" true
     # What was committed before is there, and whole. A kill before the first commit leaves no store yet.
     before=0
     if "$SLIDEWISE" store verify "$store" --quiet >"$T/verify" 2>"$T/why"; then

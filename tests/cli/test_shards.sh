@@ -94,6 +94,15 @@ done
 check "one of two shards fails" test "$sum" = 1
 check "the table of all says why" grep -qE "^zz,(unreadable|failed),.*,shard-[12]-of-2\$" "$T/failed/slides.csv"
 
+# TRIDENT's files are one per slide, which shards share.
+"$SLIDEWISE" tile "$T/slides" --trident "$T/job" --mpp 0.5 --preset bwh_biopsy --patch-px 64 --quiet >"$T/out"
+mv "$T/job" "$T/job_one" # the files name their folder
+for i in 1 2; do
+    "$SLIDEWISE" tile "$T/slides" --store "$T/with_job" --trident "$T/job" --shard $i/2 --mpp 0.5 --preset bwh_biopsy --patch-px 64 --quiet >"$T/out"
+done
+check "shards write TRIDENT's files together" diff -r "$T/job_one" "$T/job"
+check "of every slide" test "$(find "$T/job" -name '*_patches.h5' | wc -l)" = 8
+
 # Training on it gives the same weights.
 tiny_config "$T" "$T/one.yaml"
 run "$SLIDEWISE" train "$T/one.yaml" --set run.out="$T/run_one" --quiet

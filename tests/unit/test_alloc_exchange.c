@@ -4,6 +4,7 @@
 #include "slidewise/coords.h"
 #include "slidewise/exchange.h"
 #include "slidewise/tile.h"
+#include "store/tile_work.h"
 
 /* What all calls work on: one picture with coordinates, in a folder. */
 typedef struct world {
@@ -127,6 +128,28 @@ static sw_status join_and_merge(void *ctx)
     return sw_store_merge(joint, out, NULL, &r, &err);
 }
 
+/* A shard's list, mark and tables, without the tiling between. */
+static sw_status shard(void *ctx)
+{
+    world *w = ctx;
+    SW_CLEANUP(sw_tile_shard_free) sw_tile_shard s = {0};
+    char folder[600];
+    sw_tile_options o = sw_tile_options_default();
+    sw_tile_pairs pairs;
+    snprintf(folder, sizeof folder, "%s/shards%d", w->dir, w->calls++);
+    o.store = folder;
+    o.shard = o.n_shards = 1;
+    sw_tile_pairs_make(&o.settings, &pairs);
+    SW_TRY(sw_tile_shard_new(&o, &w->list, &s, &err));
+    SW_TRY(sw_tile_shard_list(&s, &o, &pairs, &err));
+    SW_TRY(sw_mkdir_p(s.store, &err));
+    SW_TRY(sw_tile_shard_begin(&s, &err));
+    SW_AUTOFREE char *table = sw_path_join(s.store, "slides.csv");
+    if (!table) return sw_nomem(&err);
+    SW_TRY(sw_file_write(table, "slide_id,status\na,done\n", 23, &err));
+    return sw_tile_shard_end(&s, &err);
+}
+
 TEST(exchange_without_memory_says_so)
 {
     world w = {0};
@@ -135,6 +158,7 @@ TEST(exchange_without_memory_says_so)
                          {.what = "folders", .call = export_folder, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "archives", .call = export_tar, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "lists", .call = join_and_merge, .ctx = &w, .from = 1, .stride = 1},
+                         {.what = "shards", .call = shard, .ctx = &w, .from = 1, .stride = 1},
                          {.what = "slides", .call = open_slides, .ctx = &w, .from = 1, .stride = 1}};
     bool all = true;
     for (size_t i = 0; i < sizeof loop / sizeof *loop && all; i++) {
