@@ -3,10 +3,16 @@
  * whole, and HDF5's file locks, which fail on some network file systems, are never asked. */
 #include "store/hdf5_coords.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -263,14 +269,137 @@ static sw_status read_image(const char *path, sw_buf *bytes, int64_t **xy, int64
     return SW_OK;
 }
 
+/* ---- in a process of its own */
+
+/* HDF5 trusts the addresses and sizes of a file, so that a damaged one can end the process that reads it, or keep it for ever. A
+ * child reads, and answers with this, then the texts of the attributes, then the positions. */
+typedef struct answer {
+    sw_status status;
+    sw_error error;
+    int64_t n;
+} answer;
+
+typedef struct answer_attribute {
+    int count;
+    double value[2];
+    int64_t text_size; /* -1: none */
+} answer_attribute;
+
+enum { NO_MEMORY = 3 };
+
+/* Of the processor, for a file of this size. Python's tools write a row as a chunk of its own, and of such a file HDF5 reads 10 MB
+ * in a second. */
+static rlim_t most_seconds(size_t bytes)
+{
+    return 2 + 2 * (rlim_t)(bytes >> 20);
+}
+
+static void put_answer(sw_buf *out, const answer *a, const int64_t *xy, const sw_h5_wanted *wanted, size_t n_wanted)
+{
+    sw_buf_append(out, a, sizeof *a);
+    for (size_t i = 0; i < n_wanted; i++) {
+        answer_attribute w = {wanted[i].count, {wanted[i].value[0], wanted[i].value[1]}, wanted[i].text ? (int64_t)strlen(wanted[i].text) : -1};
+        sw_buf_append(out, &w, sizeof w);
+        if (wanted[i].text) sw_buf_append(out, wanted[i].text, (size_t)w.text_size);
+    }
+    if (a->status == SW_OK) sw_buf_append(out, xy, (size_t)a->n * 2 * sizeof *xy);
+}
+
+static bool write_all(int to, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(to, bytes, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* The child's whole life. */
+static void answer_from_child(int to, const char *path, sw_buf *bytes, sw_h5_wanted *wanted, size_t n_wanted)
+{
+    const struct rlimit none = {0, 0}, work = {most_seconds(bytes->size), most_seconds(bytes->size) + 1};
+    answer a = {0};
+    int64_t *xy = NULL;
+    sw_buf out = {0};
+    setrlimit(RLIMIT_CORE, &none); /* a crash here is no news */
+    signal(SIGXCPU, SIG_DFL);
+    setrlimit(RLIMIT_CPU, &work);
+    a.status = read_image(path, bytes, &xy, &a.n, wanted, n_wanted, &a.error);
+    put_answer(&out, &a, xy, wanted, n_wanted);
+    _exit(out.failed ? NO_MEMORY : write_all(to, out.data, out.size) ? 0 : 1);
+}
+
+/* Exactly `size` bytes of the child's; false: it ended before. */
+static bool read_all(int from, void *bytes, size_t size)
+{
+    for (char *to = bytes; size > 0;) {
+        ssize_t n = read(from, to, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        to += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* *whole false: the child ended before its answer did, or the answer is none. */
+static sw_status take_answer(int from, int64_t **xy, int64_t *n, sw_h5_wanted *wanted, size_t n_wanted, bool *whole, sw_error *err)
+{
+    answer a;
+    *whole = read_all(from, &a, sizeof a) && a.n >= 0 && a.n <= MOST_PATCHES;
+    for (size_t i = 0; i < n_wanted && *whole; i++) {
+        answer_attribute w;
+        *whole = read_all(from, &w, sizeof w) && w.text_size < (int64_t)1 << 30;
+        if (!*whole) break;
+        wanted[i].count = w.count;
+        memcpy(wanted[i].value, w.value, sizeof w.value);
+        if (w.text_size < 0) continue;
+        wanted[i].text = sw_calloc((size_t)w.text_size + 1, 1);
+        if (!wanted[i].text) return sw_nomem(err);
+        *whole = read_all(from, wanted[i].text, (size_t)w.text_size);
+    }
+    if (!*whole) return SW_OK;
+    a.error.message[sizeof a.error.message - 1] = '\0';
+    if (a.status != SW_OK) return sw_error_set(err, a.status, "%s", a.error.message);
+    *n = a.n;
+    *xy = sw_calloc((size_t)a.n * 2 + 1, sizeof **xy);
+    if (!*xy) return sw_nomem(err);
+    *whole = read_all(from, *xy, (size_t)a.n * 2 * sizeof **xy);
+    return SW_OK;
+}
+
+/* How the child ended that gave no answer; `state` -1: nobody knows. */
+static sw_status lost_child(const char *path, size_t bytes, int state, sw_error *err)
+{
+    if (state != -1 && WIFEXITED(state) && WEXITSTATUS(state) == NO_MEMORY) return sw_nomem(err);
+    if (state != -1 && WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL))
+        return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library came to no end with it in %d s; the file is damaged, make it again", path,
+                            (int)most_seconds(bytes));
+    return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", path);
+}
+
 sw_status sw_h5_coords_read(const char *path, int64_t **xy, int64_t *n, sw_h5_wanted *wanted, size_t n_wanted, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
     SW_TRY(sw_file_read(path, &bytes, err));
     SW_AUTOFREE int64_t *read = NULL;
     SW_CLEANUP(unhush) quiet q = hush();
+    int ends[2], state = -1;
+    bool whole = false;
     (void)q;
-    SW_TRY(read_image(path, &bytes, &read, n, wanted, n_wanted, err));
-    *xy = SW_STEAL(read);
-    return SW_OK;
+    if (pipe2(ends, O_CLOEXEC) != 0) return sw_error_set(err, SW_E_IO, "%s: no pipe to the process that reads it: %s", path, strerror(errno));
+    pid_t child = fork();
+    if (child == 0) answer_from_child(ends[1], path, &bytes, wanted, n_wanted);
+    int why = errno;
+    close(ends[1]);
+    sw_status status = child > 0 ? take_answer(ends[0], &read, n, wanted, n_wanted, &whole, err) : SW_OK;
+    close(ends[0]); /* a child that still writes ends by that */
+    if (child < 0) return sw_error_set(err, SW_E_IO, "%s: no process to read it in: %s", path, strerror(why));
+    while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
+    if (status == SW_OK && !whole) return lost_child(path, bytes.size, state, err);
+    if (status == SW_OK) *xy = SW_STEAL(read);
+    return status;
 }

@@ -34,7 +34,7 @@ typedef struct sw_h5_wanted {
 sw_status sw_h5_coords_write(const int64_t *xy, int64_t n, const sw_h5_attribute *attribute, size_t n_attributes, sw_buf *out,
                              sw_error *err) SW_MUST_CHECK;
 
-/* Reads a file and fills `wanted`. *xy (owned, never NULL on success): [*n, 2]. The texts of `wanted` are the caller's to
+/* Reads a file, in a process of its own (a damaged file can make HDF5 crash: SW_E_FORMAT then), and fills `wanted`. *xy (owned, never NULL on success): [*n, 2]. The texts of `wanted` are the caller's to
  * free also after a failure. */
 sw_status sw_h5_coords_read(const char *path, int64_t **xy, int64_t *n, sw_h5_wanted *wanted, size_t n_wanted, sw_error *err)
     SW_MUST_CHECK;

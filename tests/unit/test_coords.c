@@ -2,6 +2,7 @@
 /* Positions in CLAM's and TRIDENT's files: what is written is read back, what does not fit a slide is refused in words. */
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/versions.h"
 #include "slidewise/coords.h"
 #include "slidewise/synth.h"
 #include "store/hdf5_coords.h"
@@ -194,6 +195,42 @@ TEST(cut_files)
         if (sw_coords_read(path, &c, &err) == SW_OK) CHECK(c.n_patches == 3 && memcmp(c.xy, XY, sizeof XY) == 0);
         else CHECK(c.xy == NULL && strstr(err.message, "cut.h5: "));
     }
+}
+
+/* HDF5 1.10 crashes on some of these. */
+TEST(damaged_files_end_no_program)
+{
+    sw_error err = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "bent.h5");
+    const sw_h5_attribute a[] = {whole("patch_size", 256), whole("patch_level", 0), {.name = "name", .type = SW_H5_TEXT, .text = "a_slide"}};
+    static const unsigned char bend[] = {0x01, 0x80, 0xff};
+    int crashed = 0, endless = 0, refused = 0, read = 0;
+    CHECK_OK(sw_h5_coords_write(XY, 3, a, 3, &bytes, &err));
+    for (size_t at = 0; at < bytes.size; at++) {
+        SW_AUTOFREE int64_t *xy = NULL;
+        int64_t n = -1;
+        sw_h5_wanted wanted[] = {{.name = "patch_size"}, {.name = "name", .is_text = true}};
+        if (bytes.data[at] == 0 && at % 7 != 0) continue; /* most of the file is room */
+        bytes.data[at] = (char)(bytes.data[at] ^ bend[at % 3]);
+        CHECK_OK(sw_file_write(path, bytes.data, bytes.size, &err));
+        bytes.data[at] = (char)(bytes.data[at] ^ bend[at % 3]);
+        sw_status status = sw_h5_coords_read(path, &xy, &n, wanted, 2, &err);
+        if (status == SW_OK) {
+            CHECK(xy && n >= 0);
+            read++;
+        } else {
+            CHECK(!xy && strstr(err.message, "bent.h5: "));
+            CHECK(status == SW_E_FORMAT || status == SW_E_UNSUPPORTED || status == SW_E_NOMEM);
+            refused++;
+            crashed += strstr(err.message, "crashed on it") != NULL;
+            endless += strstr(err.message, "came to no end") != NULL;
+        }
+        sw_free(wanted[1].text);
+    }
+    printf("# HDF5 %s: %d refused, of which %d would have ended the program and %d kept it for ever; %d read\n", sw_hdf5_version(), refused,
+           crashed, endless, read);
+    CHECK(refused > 100 && read > 100);
 }
 
 TEST(positions_that_cannot_be_this_slide_s)
