@@ -13,7 +13,7 @@
 #include "slide/tiff_grid.h"
 
 /* Tiles that a region takes in part, which its neighbours will ask for again: 24 MB of tiles of 256 x 256. A tile lies in the
- * slot that its number says. */
+ * slot that its place says: of any that share one, each is at least 11 tiles from the other, whatever the width of the slide. */
 enum { SLOTS = 128, SLOT_PIXELS = 256 * 256 };
 enum { MAX_READERS = 64 }; /* that wait for their next use */
 
@@ -170,10 +170,11 @@ static bool fill(const sw_tile_reader *r, int level, int64_t tile, worker *w, sl
     return true;
 }
 
-static bool through_slot(sw_tile_reader *r, int level, int64_t tile, const box *part, worker *w, uint8_t *rgb, int64_t row_px)
+static bool through_slot(sw_tile_reader *r, int level, int64_t column, int64_t row, const box *part, worker *w, uint8_t *rgb, int64_t row_px)
 {
     const sw_tiff_grid *g = &r->grid[level];
-    slot *s = &r->slots[(uint64_t)(tile + 31 * level) % SLOTS];
+    int64_t tile = row * g->columns + column;
+    slot *s = &r->slots[(uint64_t)(column + 12 * row + 31 * level) % SLOTS];
     pthread_mutex_lock(&s->lock);
     bool ok = fill(r, level, tile, w, s);
     for (int64_t y = part->y0; ok && y < part->y1; y++) {
@@ -196,7 +197,7 @@ static bool read_tile(sw_tile_reader *r, int level, int64_t column, int64_t row,
     uint8_t *to = rgb + 3 * ((share.y0 - region->y0) * row_px + share.x0 - region->x0);
     bool whole = share.x0 == left && share.y0 == top && share.x1 == right && share.y1 == bottom;
     if (whole || g->tile_width * g->tile_height > SLOT_PIXELS * 4) return decode(r, g, row * g->columns + column, &part, w, to, row_px);
-    return through_slot(r, level, row * g->columns + column, &part, w, to, row_px);
+    return through_slot(r, level, column, row, &part, w, to, row_px);
 }
 
 bool sw_tile_reader_read(sw_tile_reader *r, int level, int64_t x, int64_t y, int64_t width, int64_t height, uint8_t *rgb)
