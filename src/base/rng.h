@@ -19,7 +19,8 @@ typedef enum sw_rng_purpose {
     SW_RNG_SYNTH,
     SW_RNG_TEST,
     SW_RNG_PAD,
-    SW_RNG_OVERSAMPLE = 20 /* which bags of a rare class come once more */
+    SW_RNG_OVERSAMPLE = 20, /* which bags of a rare class come once more */
+    SW_RNG_SHIFT            /* by how much a patch is moved before it is cropped */
 } sw_rng_purpose;
 
 typedef struct sw_rng {

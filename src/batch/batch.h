@@ -77,6 +77,7 @@ typedef struct sw_augment {
     double crop_scale;    /* least share of the area */
     double crop_ratio;    /* aspect ratio between 1/r and r */
     double hflip, vflip;  /* probabilities */
+    double shift;         /* most that a patch is moved before it is cropped, of its side; black comes in */
     sw_augment_share share;
     sw_fast_decode fast_decode;
 } sw_augment;

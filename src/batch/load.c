@@ -127,7 +127,7 @@ static sw_status job_of(const sw_cut *cut, int reduce, sw_resize_job *job, sw_er
     crop.y /= reduce;
     crop.width /= reduce;
     crop.height /= reduce;
-    SW_TRY(sw_resize_job_of(NULL, side, side, &crop, cut->px, cut->px, job, err));
+    SW_TRY(sw_resize_job_beyond(NULL, side, side, &crop, cut->px, cut->px, job, err));
     job->swap = cut->rule->swap;
     return SW_OK;
 }

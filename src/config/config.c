@@ -24,11 +24,21 @@ void sw_config_free(sw_config *config)
     memset(config, 0, sizeof(*config));
 }
 
-/* The keys that a preset stands for. */
+/* The keys that a preset stands for: the names and numbers of the reference. */
 static void apply_preset(sw_config *config)
 {
-    config->augment.crop = config->augment.preset != SW_CFG_PRESET_NONE;
-    config->augment.hflip = config->augment.vflip = config->augment.preset == SW_CFG_PRESET_STRONG ? 0.5 : 0.0;
+    static const struct {
+        bool crop;
+        double flip, shift;
+    } means[] = {[SW_CFG_PRESET_NONE] = {false, 0, 0},
+                 [SW_CFG_PRESET_WEAK] = {true, 0, 0},
+                 [SW_CFG_PRESET_STRONG] = {true, 0.5, 0},
+                 [SW_CFG_PRESET_WEAK_STRONG] = {true, 0, 0.390625}, /* 100 of 256 pixels */
+                 [SW_CFG_PRESET_STRONG_V2] = {true, 0.5, 0.5}};
+    sw_cfg_preset preset = config->augment.preset;
+    config->augment.crop = means[preset].crop;
+    config->augment.hflip = config->augment.vflip = means[preset].flip;
+    config->augment.shift = means[preset].shift;
 }
 
 static sw_status store(sw_config *config, const sw_config_key *key, const sw_yaml *value, const sw_config_place *place,

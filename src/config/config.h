@@ -27,7 +27,13 @@ typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
 typedef enum sw_sampler { SW_SAMPLER_RANDOM, SW_SAMPLER_REGIONAL_1D, SW_SAMPLER_REGIONAL_2D, SW_SAMPLER_REGIONAL_SLIDE,
                           SW_SAMPLER_ATTENTION } sw_sampler;
-typedef enum sw_cfg_preset { SW_CFG_PRESET_NONE, SW_CFG_PRESET_WEAK, SW_CFG_PRESET_STRONG } sw_cfg_preset;
+typedef enum sw_cfg_preset {
+    SW_CFG_PRESET_NONE,
+    SW_CFG_PRESET_WEAK,
+    SW_CFG_PRESET_STRONG,
+    SW_CFG_PRESET_WEAK_STRONG,
+    SW_CFG_PRESET_STRONG_V2
+} sw_cfg_preset;
 typedef enum sw_augment_share { SW_SHARE_PATCH, SW_SHARE_CHUNK } sw_augment_share;
 typedef enum sw_fast_decode { SW_DECODE_EXACT, SW_DECODE_SCALED } sw_fast_decode;
 typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } sw_channel_order;
@@ -104,7 +110,7 @@ typedef struct sw_config {
         sw_cfg_preset preset;
         bool crop;
         int64_t crop_px;
-        double crop_scale, crop_ratio, hflip, vflip;
+        double crop_scale, crop_ratio, hflip, vflip, shift;
         sw_augment_share share;
         sw_fast_decode fast_decode;
     } augment;

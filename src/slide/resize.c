@@ -68,6 +68,28 @@ static void taps_make(double start, double length, int64_t low, int64_t high, in
     }
 }
 
+/* Taps outside of [low, high) fall on black: they are taken away, and the weights of the others stay. */
+static void taps_cut(int64_t low, int64_t high, int64_t n, taps *t)
+{
+    t->most = 1;
+    for (int64_t i = 0; i < n; i++) {
+        float *weight = t->weight + i * t->stride;
+        int64_t from = clamp(t->first[i], low, high), to = clamp(t->first[i] + t->count[i], from, high);
+        int64_t skip = from - t->first[i], count = to - from;
+        if (count <= 0) { /* nothing but black: some pixel without weight */
+            from = low;
+            count = 1;
+            weight[0] = 0;
+        } else {
+            memmove(weight, weight + skip, (size_t)count * sizeof *weight);
+        }
+        memset(weight + count, 0, (size_t)(t->stride - count) * sizeof *weight);
+        t->first[i] = (int32_t)from;
+        t->count[i] = (int32_t)count;
+        if (count > t->most) t->most = (int)count;
+    }
+}
+
 /* ---- kernels, for every processor and once more for those with AVX2 */
 
 typedef struct row_sum {
@@ -305,8 +327,12 @@ static sw_status work_make(const sw_resize_job *job, sw_resize_scratch *scratch,
     /* what other jobs left here may be any bits, and zero times NaN is not zero */
     float *behind = out->sum + 3 * (job->clip_x1 - job->clip_x0);
     memset(behind, 0, (3 * (size_t)out->across.stride + 4) * sizeof *behind);
-    taps_make(job->x, job->width, job->clip_x0, job->clip_x1, job->out_width, &out->across);
-    taps_make(job->y, job->height, job->clip_y0, job->clip_y1, job->out_height, &out->down);
+    bool black = job->black_x1 > job->black_x0;
+    taps_make(job->x, job->width, black ? job->black_x0 : job->clip_x0, black ? job->black_x1 : job->clip_x1, job->out_width, &out->across);
+    taps_make(job->y, job->height, black ? job->black_y0 : job->clip_y0, black ? job->black_y1 : job->clip_y1, job->out_height, &out->down);
+    if (!black) return SW_OK;
+    taps_cut(job->clip_x0, job->clip_x1, job->out_width, &out->across);
+    taps_cut(job->clip_y0, job->clip_y1, job->out_height, &out->down);
     return SW_OK;
 }
 
@@ -389,6 +415,34 @@ sw_status sw_resize_job_of(const uint8_t *pixels, int64_t source_width, int64_t 
                            .flip_y = crop->flip_y};
     out->clip_x1 = clamp((int64_t)ceil(crop->x + crop->width - slack), out->clip_x0 + 1, source_width);
     out->clip_y1 = clamp((int64_t)ceil(crop->y + crop->height - slack), out->clip_y0 + 1, source_height);
+    return SW_OK;
+}
+
+sw_status sw_resize_job_beyond(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
+                               int64_t width, int64_t height, sw_resize_job *out, sw_error *err)
+{
+    const double slack = 1e-6;
+    bool within = crop->x >= 0 && crop->y >= 0 && crop->x + crop->width <= (double)source_width + slack &&
+                  crop->y + crop->height <= (double)source_height + slack;
+    sw_crop at_corner = *crop; /* what must hold of any box */
+    if (within || !(crop->width > 0) || !(crop->height > 0) || !isfinite(crop->x + crop->y + crop->width + crop->height))
+        return sw_resize_job_of(pixels, source_width, source_height, crop, width, height, out, err); /* which refuses what is no box */
+    at_corner.x = at_corner.y = 0;
+    at_corner.width = fmin(crop->width, (double)source_width);
+    at_corner.height = fmin(crop->height, (double)source_height);
+    SW_TRY(sw_resize_job_of(pixels, source_width, source_height, &at_corner, width, height, out, err));
+    out->x = crop->x;
+    out->y = crop->y;
+    out->width = crop->width;
+    out->height = crop->height;
+    out->black_x0 = (int64_t)floor(crop->x);
+    out->black_y0 = (int64_t)floor(crop->y);
+    out->black_x1 = (int64_t)ceil(crop->x + crop->width - slack);
+    out->black_y1 = (int64_t)ceil(crop->y + crop->height - slack);
+    out->clip_x0 = clamp(out->black_x0, 0, source_width - 1);
+    out->clip_y0 = clamp(out->black_y0, 0, source_height - 1);
+    out->clip_x1 = clamp(out->black_x1, out->clip_x0 + 1, source_width);
+    out->clip_y1 = clamp(out->black_y1, out->clip_y0 + 1, source_height);
     return SW_OK;
 }
 

@@ -11,6 +11,8 @@ typedef struct sw_resize_job {
     int64_t source_x, source_y;    /* where pixels[0] lies, in the pixels that box and clip count in: 0 but for a part */
     double x, y, width, height;    /* box, source pixels */
     int64_t clip_x0, clip_x1, clip_y0, clip_y1; /* pixel columns and rows that taps may use, ends exclusive */
+    int64_t black_x0, black_x1, black_y0, black_y1; /* the part of the box beyond the clip counts as black up to here; all
+                                                       0: there is none, and taps stay in the clip */
     int64_t out_width, out_height;
     bool flip_x, flip_y;
     bool swap;                     /* byte c of a pixel goes to plane 2 - c (and gets that plane's constants) */
@@ -19,6 +21,10 @@ typedef struct sw_resize_job {
 /* The job of sw_resize_crop. */
 sw_status sw_resize_job_of(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
                            int64_t width, int64_t height, sw_resize_job *out, sw_error *err) SW_MUST_CHECK;
+
+/* The same of a box that may lie beyond the image, even wholly; there it is black. */
+sw_status sw_resize_job_beyond(const uint8_t *pixels, int64_t source_width, int64_t source_height, const sw_crop *crop,
+                               int64_t width, int64_t height, sw_resize_job *out, sw_error *err) SW_MUST_CHECK;
 
 /* Work memory that one job leaves to the next; empty when zeroed. For one thread at a time. */
 typedef struct sw_resize_scratch {

@@ -30,6 +30,8 @@ def show(name, array):
 show("smaller_3x2", resize((0, 0, W, H), (3, 2)))
 show("larger_9x6_row0", resize((0, 0, W, H), (9, 6))[:, 0])
 show("crop_4x3", resize((2, 1, 6, 5), (4, 3)))
+show("beyond_4x3", resize((-2, 1, 4, 7), (4, 3)))  # Pillow puts black where there is no picture
+show("beyond_2x5", resize((4, -3, 9, 2), (2, 5)))
 
 y, x, c = np.meshgrid(np.arange(24), np.arange(40), np.arange(3), indexing="ij")
 smooth = (128 + (x * 3 + y * 2 + c * 20)).clip(0, 255).astype(np.uint8)

@@ -571,6 +571,90 @@ TEST(crops_per_chunk_are_the_references)
     CHECK(up > 160 && up < 240);
 }
 
+/* Boxes beside those that the same draws give without a shift: whole pixels, every one of 201 about as often, across and down. */
+TEST(shifts_are_the_references)
+{
+    enum { N = 40200 };
+    sw_augment a = {.crop = true, .crop_px = 224, .crop_scale = 0.08, .crop_ratio = 4.0 / 3, .shift = 0.390625}, still = a;
+    SW_AUTOFREE sw_crop *crop = sw_calloc(N, sizeof(*crop)), *from = sw_calloc(N, sizeof(*from));
+    int count[2][201] = {{0}};
+    double product = 0;
+    CHECK(crop && from);
+    still.shift = 0;
+    CHECK_OK(draw(&a, 201, N / 201, 0, crop));
+    CHECK_OK(draw(&still, 201, N / 201, 0, from));
+    for (int i = 0; i < N; i++) {
+        double x = from[i].x - crop[i].x, y = from[i].y - crop[i].y;
+        CHECK(crop[i].width == from[i].width && crop[i].height == from[i].height);
+        CHECK(x == rint(x) && y == rint(y) && fabs(x) <= 100 && fabs(y) <= 100);
+        count[0][(int)x + 100]++;
+        count[1][(int)y + 100]++;
+        product += x * y / 1e4;
+    }
+    double chi2[2] = {0};
+    for (int axis = 0; axis < 2; axis++) {
+        for (int k = 0; k < 201; k++) { /* U(-100, 100) rounded: the ends are half as likely */
+            double expected = N / 200.0 * (k == 0 || k == 200 ? 0.5 : 1);
+            chi2[axis] += (count[axis][k] - expected) * (count[axis][k] - expected) / expected;
+        }
+        CHECK(chi2[axis] > 120 && chi2[axis] < 300); /* 200 degrees of freedom: mean 200, deviation 20 */
+    }
+    CHECK(fabs(product / N) < 0.01); /* x and y are independent */
+
+    /* Shared by the patches of a chunk, also where these are mirrored: the picture moves after it is mirrored. */
+    a.share = still.share = SW_SHARE_CHUNK;
+    a.hflip = still.hflip = 0.5;
+    CHECK_OK(draw(&a, 4, 100, 3, crop));
+    CHECK_OK(draw(&still, 4, 100, 3, from));
+    for (int i = 0; i < 400; i++) {
+        double sign = crop[i].flip_x ? -1 : 1, sign0 = crop[i / 100 * 100].flip_x ? -1 : 1;
+        CHECK(crop[i].flip_x == from[i].flip_x);
+        CHECK(sign * (from[i].x - crop[i].x) == sign0 * (from[i / 100 * 100].x - crop[i / 100 * 100].x));
+        CHECK(from[i].y - crop[i].y == from[i / 100 * 100].y - crop[i / 100 * 100].y);
+    }
+    CHECK(from[0].y - crop[0].y != from[100].y - crop[100].y);
+}
+
+/* The pixels of a shifted patch: those of a larger picture, black but for the patch, cropped. */
+TEST(shifted_patches_have_black_margins)
+{
+    enum { ROOM = 3 * PX };
+    SW_CLEANUP(fixture_free) fixture f = {0};
+    SW_CLEANUP(loader_free_ptr) sw_loader *l = NULL;
+    SW_CLEANUP(batch_free_ptr) sw_batch *b = NULL;
+    SW_AUTOFREE float *images = NULL;
+    static uint8_t room[3 * ROOM * ROOM], rgb[3 * PX * PX];
+    static float expected[3 * CROP * CROP];
+    float scale[3], offset[3];
+    int outside = 0;
+    sw_normalise(scale, offset);
+    CHECK_OK(fixture_new(&f, "store", 2, "augment.preset=strong_v2|train.chunk_patches=5|augment.share=patch"));
+    CHECK(f.config.augment.shift == 0.5);
+    CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
+    CHECK_OK(sw_loader_begin(l, 0, 0, &err));
+    CHECK_OK(sw_loader_next(l, &b, &err));
+    CHECK_OK(take_pixels(l, b, true, &images));
+    for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
+        sw_crop c = b->crop[i];
+        outside += c.x < 0 || c.y < 0 || c.x + c.width > PX || c.y + c.height > PX;
+        const void *jpeg;
+        size_t size;
+        CHECK_OK(sw_store_patch(f.store, b->slide[i], b->scale_index[i], b->patch[i], &jpeg, &size, &err));
+        CHECK_OK(sw_jpeg_decode_into(jpeg, size, SW_PIXEL_RGB, PX, PX, rgb, &err));
+        for (int64_t y = 0; y < PX; y++) memcpy(room + 3 * ((y + PX) * ROOM + PX), rgb + 3 * y * PX, 3 * PX);
+        c.x += PX;
+        c.y += PX;
+        CHECK_OK(sw_resize_crop(room, ROOM, ROOM, &c, CROP, CROP, scale, offset, expected, &err));
+        for (int64_t k = 0; k < 3 * CROP * CROP; k++) {
+            if (fabsf(expected[k] - images[i * 3 * CROP * CROP + k]) > 1e-5f) {
+                CHECK(!"pixels differ");
+                return;
+            }
+        }
+    }
+    CHECK(outside > 10);
+}
+
 TEST(no_crop_is_the_whole_patch)
 {
     sw_augment a = {.crop = false, .crop_px = 224, .hflip = 1, .vflip = 0};

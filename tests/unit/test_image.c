@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "slide/resize.h"
 #include "slidewise/image.h"
 #include "test.h"
 
@@ -32,6 +33,22 @@ static const float crop_4x3[] = {
     115.5000f, 185.0000f, 78.5000f, 163.6000f, 69.5000f, 154.6000f,
 };
 
+static const float beyond_4x3[] = {
+    0.0000f, 74.0159f, 161.4127f, 151.6250f, 0.0000f, 110.1667f,
+    137.5417f, 140.7188f, 0.0000f, 19.8254f, 16.7460f, 30.5179f,
+    0.0000f, 104.7778f, 103.9365f, 101.7679f, 0.0000f, 48.1944f,
+    90.8056f, 121.0938f, 0.0000f, 9.1270f, 14.9206f, 8.3750f,
+    0.0000f, 38.0159f, 107.4127f, 166.1964f, 0.0000f, 78.6667f,
+    90.2917f, 113.4688f, 0.0000f, 14.6825f, 9.0317f, 22.8036f,
+};
+static const float beyond_2x5[] = {
+    0.0000f, 0.0000f, 0.0000f, 0.0000f, 0.0000f, 0.0000f,
+    173.2273f, 58.8636f, 46.0455f, 25.8182f, 0.0000f, 0.0000f,
+    0.0000f, 0.0000f, 0.0000f, 0.0000f, 106.7273f, 16.5909f,
+    142.4545f, 53.3636f, 0.0000f, 0.0000f, 0.0000f, 0.0000f,
+    0.0000f, 0.0000f, 121.6818f, 44.1364f, 180.6818f, 22.7273f,
+};
+
 static void fill(uint8_t *rgb)
 {
     for (int y = 0; y < H; y++) {
@@ -54,6 +71,41 @@ TEST(resizing_agrees_with_pillow)
     for (int i = 0; i < 27; i++) CHECK_NEAR(out[i / 9 * 54 + i % 9], larger_9x6_row0[i], 0, 2e-4);
     CHECK_OK(sw_resize_crop(rgb, W, H, &box, 4, 3, NULL, NULL, out, &err));
     for (int i = 0; i < 36; i++) CHECK_NEAR(out[i], crop_4x3[i], 0, 2e-4);
+}
+
+/* A box beyond the picture, or half so; both kernels. */
+TEST(beyond_the_picture_it_is_black)
+{
+    sw_error err = {0};
+    uint8_t rgb[3 * W * H];
+    float out[3 * 4 * 3];
+    SW_CLEANUP(sw_resize_scratch_free) sw_resize_scratch scratch = {0};
+    const sw_crop left = {-2, 1, 6, 6, false, false}, above = {4, -3, 5, 5, false, false}, beside = {W, 1, 3, 3, false, true};
+    const sw_crop inside = {2, 1, 4, 4, false, false}, flipped = {-2, 1, 6, 6, true, false};
+    sw_resize_job job = {0}, plain = {0};
+    fill(rgb);
+    for (int k = 0; k < 2; k++) {
+        CHECK_OK(sw_resize_job_beyond(rgb, W, H, &left, 4, 3, &job, &err));
+        job.plain = k;
+        CHECK_OK(sw_resize_run_planes(&job, NULL, NULL, out, &scratch, &err));
+        for (int i = 0; i < 36; i++) CHECK_NEAR(out[i], beyond_4x3[i], 0, 2e-4);
+        CHECK_OK(sw_resize_job_beyond(rgb, W, H, &flipped, 4, 3, &job, &err));
+        job.plain = k;
+        CHECK_OK(sw_resize_run_planes(&job, NULL, NULL, out, &scratch, &err));
+        for (int i = 0; i < 36; i++) CHECK_NEAR(out[i], beyond_4x3[i / 4 * 4 + 3 - i % 4], 0, 2e-4);
+        CHECK_OK(sw_resize_job_beyond(rgb, W, H, &above, 2, 5, &job, &err));
+        job.plain = k;
+        CHECK_OK(sw_resize_run_planes(&job, NULL, NULL, out, &scratch, &err));
+        for (int i = 0; i < 30; i++) CHECK_NEAR(out[i], beyond_2x5[i], 0, 2e-4);
+        const float scale[3] = {2, 2, 2}, offset[3] = {1, -2, 3};
+        CHECK_OK(sw_resize_job_beyond(rgb, W, H, &beside, 2, 2, &job, &err));
+        job.plain = k;
+        CHECK_OK(sw_resize_run_planes(&job, scale, offset, out, &scratch, &err));
+        for (int i = 0; i < 12; i++) CHECK(out[i] == offset[i / 4]); /* black, normalised */
+    }
+    CHECK_OK(sw_resize_job_beyond(rgb, W, H, &inside, 4, 3, &job, &err));
+    CHECK_OK(sw_resize_job_of(rgb, W, H, &inside, 4, 3, &plain, &err));
+    CHECK(memcmp(&job, &plain, sizeof job) == 0);
 }
 
 TEST(bytes_are_the_float_result_rounded)
