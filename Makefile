@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The short ways. `make` builds; `make demo` shows what slidewise does; `make check` proves that it works.
 #   make demo [SLIDES=DIR LABELS=CSV [WEIGHTS=FILE]] [OUT=DIR] [OPTIONS='...of slidewise run']
-#   make bench [QUICK=1] [BREAKDOWN=1] [OPTIONS='...of bench/bench.py']
+#   make bench [QUICK=1] [BREAKDOWN=1] [OPTIONS='...of bench/bench.py']; make bench SLIDES='FILE|DIR...' [OPTIONS='...of bench/tile.py']
 #   make install [PREFIX=/usr/local] [DESTDIR=...]
 PRESET ?= release
 BUILD ?= build/$(PRESET)
@@ -36,8 +36,8 @@ check: build
 
 bench: build
 	@cmake --build $(BUILD) -j $(JOBS) --target slidewise_bench
-	@SLIDEWISE_BUILD='$(abspath $(BUILD))' bench/run.sh $(if $(QUICK),--quick) $(if $(BREAKDOWN),--breakdown) $(OPTIONS)
-	@$(if $(QUICK)$(BREAKDOWN),,SLIDEWISE_BUILD='$(abspath $(BUILD))' bench/memory.sh)
+	@SLIDEWISE_BUILD='$(abspath $(BUILD))' SLIDES='$(SLIDES)' bench/run.sh $(if $(QUICK),--quick) $(if $(BREAKDOWN),--breakdown) $(OPTIONS)
+	@$(if $(QUICK)$(BREAKDOWN)$(SLIDES),,SLIDEWISE_BUILD='$(abspath $(BUILD))' bench/memory.sh)
 
 install: build
 	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD) --prefix $(PREFIX)

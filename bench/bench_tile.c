@@ -4,6 +4,7 @@
  *   kind=tissue   open and segment
  *   kind=coords   the same and the grid of patches, written as CLAM's h5 into OUT/N (N counts the goes)
  *   kind=store    all of it: read, encode, commit to the store OUT/N
+ *                 (coords=DIR: not the positions, which are in DIR as --clam writes them)
  *   kind=floor    what no tiler can do without: libjpeg-turbo decodes, from memory, as many pixels of the slides' own tiles as
  *                 the patches have, and encodes them; no tile twice, nothing cut, nothing stored
  *   kind=stages   a table of where the time of tissue and coordinates goes */
@@ -109,7 +110,9 @@ static sw_status count_patches(work *w, int64_t index, sw_error *err)
     SW_CLEANUP(sw_tissue_free) sw_tissue tissue = {0};
     SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
     SW_TRY(open_slide(w, index, &slide, err));
-    SW_TRY(sw_tile_positions(slide, &w->options.settings, &tissue, &grid, err));
+    const sw_tile_options *o = &w->options;
+    SW_TRY(o->coords ? sw_tile_positions_given(slide, o->coords, &o->settings, NULL, &grid, err)
+                     : sw_tile_positions(slide, &o->settings, &tissue, &grid, err));
     w->n_patches += grid.n_patches;
     return strcmp(w->kind, "floor") == 0 ? take_tiles(w, slide, &grid, err) : SW_OK;
 }
@@ -215,10 +218,14 @@ static sw_status prepare(const bench_args *args, work *w, sw_error *err)
     SW_TRY(read_list(slides, mpp_um, &w->list, err));
     w->options = sw_tile_options_default();
     w->options.settings.mpp_um[0] = mpp_um;
+    w->options.coords = bench_text(args, "coords", NULL);
+    if (w->options.coords)
+        SW_TRY(sw_tile_settings_given(w->options.coords, &w->list, 0, &mpp_um, 1, 256, &w->options.settings, err));
     w->options.settings.passthrough = passthrough != 0;
     w->options.openslide_only = strcmp(bench_text(args, "reader", "auto"), "openslide") == 0;
     w->options.threads = (int)threads;
-    SW_TRY(sw_pool_new((int)threads, &w->pool, err));
+    /* whoever waits for a pool works as well */
+    if (threads != 1) SW_TRY(sw_pool_new(threads > 0 ? (int)threads - 1 : 0, &w->pool, err));
     for (size_t i = 0; i < w->list.count; i++) SW_TRY(count_patches(w, (int64_t)i, err));
     if (w->out) SW_TRY(sw_mkdir_p(w->out, err));
     return SW_OK;
@@ -239,7 +246,7 @@ static sw_status run(const bench_args *args, work *w, sw_error *err)
 int main(int argc, char **argv)
 {
     static const char *const keys[] = {"slides=FILE,...", "kind=store", "out=DIR", "mpp=0.5", "reader=auto", "passthrough=0",
-                                       "tile_px=256", NULL};
+                                       "tile_px=256", "coords=DIR", NULL};
     SW_CLEANUP(work_free) work w = {.out = NULL};
     bench_args args;
     sw_error err;

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `make bench` calls. With python3 bench.py measures in turns with PyTorch (where that is installed); without it the C
 # programs run by themselves. --breakdown: where the time goes, per op and shape. $SLIDEWISE_BUILD is the build folder.
+# $SLIDES, files or folders with spaces between: tiling each of them and reading their patches instead, beside Python's tilers and
+# readers; the options are then tile.py's. Without a Python that has the peers, slidewise alone.
 here=$(dirname "$0")
 programs="${SLIDEWISE_BUILD:-$here/../build/release}/bench"
 [ -x "$programs/bench_encoder" ] || { echo "bench/run.sh: $programs/bench_encoder is missing; build slidewise_bench" >&2; exit 1; }
@@ -25,6 +27,23 @@ alone() {
         "$programs/bench_attend" n=$n kind=forward && "$programs/bench_attend" n=$n kind=train || exit 1
     done
 }
+
+if [ -n "${SLIDES:-}" ]; then
+    python=${PYTHON:-python3}
+    # shellcheck disable=SC2086 # words on purpose
+    if command -v "$python" > /dev/null; then
+        "$python" "$here/tile.py" "$@" $SLIDES && exec "$python" "$here/store.py" $SLIDES
+        exit 1
+    fi
+    out=$(mktemp -d) || exit 1
+    trap 'rm -rf "$out"' EXIT
+    for slides in $SLIDES; do
+        for kind in stages tissue coords store; do
+            "$programs/bench_tile" slides="$slides" kind=$kind out="$out" || exit 1
+        done
+    done
+    exit 0
+fi
 
 case " $* " in
 *" --breakdown "*) alone breakdown=1 repeats=3 ;;

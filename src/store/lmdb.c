@@ -426,13 +426,26 @@ static int writers_txn(sw_kv *kv, MDB_txn **txn)
     return kv->txn ? 0 : mdb_txn_begin(kv->env, NULL, MDB_RDONLY, txn);
 }
 
+/* A value that is about to be read comes from the disk in one go; touched page by page it would come 4 KiB at a time, since
+ * reading ahead is off. Of a value in memory this costs a microsecond. */
+static void fetch(const void *value, size_t size)
+{
+    const uintptr_t page = 4096;
+    uintptr_t start = (uintptr_t)value / page * page;
+    if (size > page) (void)madvise((void *)start, (uintptr_t)value + size - start, MADV_WILLNEED);
+}
+
 sw_status sw_kv_get(sw_kv *kv, const void *key, size_t key_size, const void **value, size_t *size, sw_error *err)
 {
     MDB_val k = value_of(key, key_size), v = {0};
     sw_pages_fault fault;
     *value = NULL;
     *size = 0;
-    if (!kv->writer) return sw_pages_get(&kv->pages, key, key_size, value, size, &fault) ? SW_OK : damaged(kv, &fault, err);
+    if (!kv->writer) {
+        if (!sw_pages_get(&kv->pages, key, key_size, value, size, &fault)) return damaged(kv, &fault, err);
+        fetch(*value, *size);
+        return SW_OK;
+    }
     if (!kv->txn) return sw_error_set(err, SW_E_INTERNAL, "store %s: a value was asked for outside a transaction", kv->dir);
     int rc = mdb_get(kv->txn, kv->dbi, &k, &v);
     if (rc == MDB_NOTFOUND) return SW_OK;

@@ -106,11 +106,44 @@ int sw_ring_index_side(const sw_ring_index *index, double x, double y)
 
 /* --- filling */
 
-static int by_row_then_column(const void *a, const void *b)
+/* Crossings by row, and in a row from left to right. */
+typedef struct crossings {
+    int32_t low, high; /* rows */
+    int64_t *first;    /* [rows + 1] into column */
+    int64_t *end;      /* [rows] of those that are placed */
+    int32_t *column;
+} crossings;
+
+static void crossings_free(crossings *c)
 {
-    const int32_t *p = a, *q = b;
-    if (p[1] != q[1]) return p[1] < q[1] ? -1 : 1;
-    return (p[0] > q[0]) - (p[0] < q[0]);
+    sw_free(c->first);
+    sw_free(c->end);
+    sw_free(c->column);
+}
+
+/* `cross` [n, 2]: x, y. A row has few of them, and mostly in order. */
+static sw_status sort_crossings(const int32_t *cross, int64_t n, crossings *c, sw_error *err)
+{
+    c->low = INT32_MAX;
+    c->high = INT32_MIN;
+    for (int64_t i = 0; i < n; i++) {
+        if (cross[2 * i + 1] < c->low) c->low = cross[2 * i + 1];
+        if (cross[2 * i + 1] > c->high) c->high = cross[2 * i + 1];
+    }
+    int64_t rows = n > 0 ? (int64_t)c->high - c->low + 1 : 0;
+    c->first = sw_calloc((size_t)rows + 1, sizeof *c->first);
+    c->end = sw_calloc((size_t)rows + 1, sizeof *c->end);
+    c->column = sw_malloc(((size_t)n + 1) * sizeof *c->column);
+    if (!c->first || !c->end || !c->column) return sw_nomem(err);
+    for (int64_t i = 0; i < n; i++) c->first[cross[2 * i + 1] - c->low + 1]++;
+    for (int64_t row = 0; row < rows; row++) c->first[row + 1] += c->first[row];
+    for (int64_t row = 0; row < rows; row++) c->end[row] = c->first[row];
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = cross[2 * i + 1] - c->low, at = c->end[row]++;
+        for (; at > c->first[row] && c->column[at - 1] > cross[2 * i]; at--) c->column[at] = c->column[at - 1];
+        c->column[at] = cross[2 * i];
+    }
+    return SW_OK;
 }
 
 /* Where the ring crosses the line just below each row's centre, in pairs: between them is inside. Neighbouring points
@@ -120,6 +153,7 @@ sw_status sw_ring_fill(const int32_t *xy, int64_t n_points, bool edge, uint8_t v
 {
     SW_AUTOFREE int32_t *cross = sw_malloc(2 * (size_t)n_points * sizeof *cross);
     SW_AUTOFREE uint8_t *kept = sw_malloc((size_t)n_points);
+    SW_CLEANUP(crossings_free) crossings sorted = {0};
     int64_t n = 0;
     if (!cross || !kept) return sw_nomem(err);
     for (int64_t i = 0; i < n_points; i++) {
@@ -128,10 +162,12 @@ sw_status sw_ring_fill(const int32_t *xy, int64_t n_points, bool edge, uint8_t v
         if (a[1] == b[1]) continue;
         memcpy(cross + 2 * n++, a[1] < b[1] ? a : b, 2 * sizeof *cross);
     }
-    qsort(cross, (size_t)n, 2 * sizeof *cross, by_row_then_column);
-    for (int64_t i = 0; i + 1 < n; i += 2) {
-        int64_t row = cross[2 * i + 1] * width;
-        memset(mask + row + cross[2 * i], value, (size_t)(cross[2 * i + 2] - cross[2 * i] + 1));
+    SW_TRY(sort_crossings(cross, n, &sorted, err));
+    for (int64_t y = sorted.low; y <= sorted.high; y++) {
+        int64_t end = sorted.first[y - sorted.low + 1];
+        for (int64_t i = sorted.first[y - sorted.low]; i + 1 < end; i += 2) {
+            memset(mask + y * width + sorted.column[i], value, (size_t)(sorted.column[i + 1] - sorted.column[i] + 1));
+        }
     }
     /* The spans above include the ring's own pixels at their ends. A point may come twice: give all back first. */
     for (int64_t i = n_points - 1; i >= 0; i--) mask[xy[2 * i + 1] * width + xy[2 * i]] = edge ? value : kept[i];

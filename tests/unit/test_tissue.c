@@ -23,6 +23,25 @@ TEST(saturation_by_hand)
     for (int i = 0; i < 6; i++) CHECK_INT(out[i], want[i]);
 }
 
+/* OpenCV's: 255 (high - low) / high with the quotient rounded in fixed point first. Every pair of high and low, at every place of a
+ * vector. */
+TEST(saturation_of_every_colour_is_opencvs)
+{
+    static uint8_t rgb[3 * 256 * 256], out[256 * 256];
+    for (int i = 0; i < 256 * 256; i++) {
+        int high = i / 256, low = i % 256 <= high ? i % 256 : high, place = i % 3;
+        for (int k = 0; k < 3; k++) rgb[3 * i + k] = (uint8_t)(k == place ? high : k == (place + 1) % 3 ? low : (high + low) / 2);
+    }
+    for (int from = 0; from < 3; from++) {
+        sw_saturation(rgb + 3 * from, 256 * 256 - from, out);
+        for (int i = from; i < 256 * 256; i++) {
+            int high = i / 256, low = i % 256 <= high ? i % 256 : high;
+            int reciprocal = high > 0 ? (int)lrint(255.0 * 4096 / high) : 0;
+            CHECK_INT(out[i - from], ((high - low) * reciprocal + 2048) >> 12);
+        }
+    }
+}
+
 TEST(median_repeats_the_border)
 {
     sw_error err = {0};
