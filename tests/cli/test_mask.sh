@@ -28,6 +28,26 @@ check "a mask of everything changes nothing" grep -qF " $own in" "$T/out"
 tile "$slides/$first.tif" --clam "$T/c" --mask "$T/masks/$first.geojson" --exclude Half "${cut[@]}"
 expect_status "half of the slide" 0
 check "is tissue" grep -qE " 50\.0%| 49\.[89]%" "$T/out"
+
+# Contours of a TRIDENT job, written and read again: the patches are where the segmentation put them, but for single ones at
+# the border, since annotations are drawn by pixel centres. And as TRIDENT's own files have them: a number of the tissue in
+# place of a class, and an inner ring.
+tile "$slides" --trident "$T/job" --store "$T/cut" "${cut[@]}"
+tile "$slides" --store "$T/again" --mask "$T/job/contours_geojson" "${cut[@]}"
+expect_status "contours_geojson is read" 0
+for store in cut again; do # slide, position and content, without the patch's number
+    "$SLIDEWISE" store export "$T/$store" "$T/$store.out" --quiet >/dev/null
+    (cd "$T/$store.out" && find . -name '*.jpg' -exec cksum {} +) | sed -E 's,[0-9]+_x,x,' | sort >"$T/$store.list"
+done
+both=$(comm -12 "$T/cut.list" "$T/again.list" | wc -l)
+either=$(sort -u "$T/cut.list" "$T/again.list" | wc -l)
+check "some patches are cut" test "$both" -gt 100
+check "and the same ones again, but for one in a hundred" test $((100 * (either - both))) -le "$either"
+echo '{"type":"FeatureCollection","name":"'"$first"'","features":[{"type":"Feature","properties":{"tissue_id":0},"geometry":{"type":"Polygon","coordinates":[[[0.0,0.0],[1024.0,0.0],[1024.0,1024.0],[0.0,1024.0],[0.0,0.0]],[[256.0,256.0],[256.0,768.0],[768.0,768.0],[768.0,256.0],[256.0,256.0]]]}}]}' >"$T/theirs.geojson"
+tile "$slides/$first.tif" --store "$T/theirs" --mask "$T/theirs.geojson" "${cut[@]}"
+expect_status "TRIDENT's own form is read" 0
+check "with its hole" grep -qE "^$first +done .* (75\.[0-9]|74\.[5-9])% " "$T/out"
+
 expect_failure "another mask for the store" 1 \
     "slidewise: store $T/within: it was made with mask_include = All, and Half is asked now; use the same settings, or another store" \
     "$SLIDEWISE" tile "$slides" --store "$T/within" --mask "$T/masks" --mask-mode within --include Half "${cut[@]}" --quiet

@@ -106,6 +106,26 @@ TEST(files_that_are_no_slides_are_told_what_they_are)
     CHECK_STR(refusal(in_data("slides", 0), &status), ": a folder, not a slide; name its files");
 }
 
+/* DICOM by what is in the file, not by its name; no slide at hand is needed for that. */
+TEST(dicom_is_refused_clearly)
+{
+    sw_error err = {0};
+    sw_status status;
+    char expected[600], bytes[400] = {0};
+    const char *version = openslide_get_version();
+    memcpy(bytes + 128, "DICM", 4);
+    CHECK_OK(sw_file_write(in_scratch("nameless.bin", 0), bytes, sizeof bytes, &err));
+    if (atoi(version) < 4) {
+        snprintf(expected, sizeof expected, ": DICOM slides need OpenSlide 4.0 or newer, and this is OpenSlide %s; install a newer "
+                                            "OpenSlide or convert the slide to a pyramidal TIFF", version);
+    } else {
+        snprintf(expected, sizeof expected, ": OpenSlide %s does not know this DICOM file as a slide; give one file of a whole-slide "
+                                            "series, or convert it to a pyramidal TIFF", version);
+    }
+    CHECK_STR(refusal(in_scratch("nameless.bin", 0), &status), expected);
+    CHECK_INT(status, SW_E_UNSUPPORTED);
+}
+
 TEST(missing_and_empty_files)
 {
     sw_status status;

@@ -379,6 +379,87 @@ TEST(the_objective_is_the_last_resort)
     }
 }
 
+/* ---- what was never scanned */
+
+/* A slide as Aperio writes them, of 4 x 4 tiles of 256 pixels: a square of tissue on grey glass, and tiles that were never
+ * scanned, whose place in the file is 0 bytes long. */
+enum { HOLE_SIDE = 1024 };
+
+static bool is_scanned(int column, int row)
+{
+    return column < 2 && row < 3;
+}
+
+static bool in_tissue(int64_t x, int64_t y)
+{
+    return x >= 100 && x < 420 && y >= 100 && y < 600;
+}
+
+static bool write_with_holes(const char *path)
+{
+    static uint8_t tile[256 * 256 * 3];
+    static const uint8_t stain[3] = {190, 90, 150}, glass[3] = {225, 225, 225};
+    TIFF *t = TIFFOpen(path, "w");
+    if (!t) return false;
+    bool ok = TIFFSetField(t, TIFFTAG_IMAGEWIDTH, HOLE_SIDE) && TIFFSetField(t, TIFFTAG_IMAGELENGTH, HOLE_SIDE) &&
+              TIFFSetField(t, TIFFTAG_TILEWIDTH, 256) && TIFFSetField(t, TIFFTAG_TILELENGTH, 256) &&
+              TIFFSetField(t, TIFFTAG_BITSPERSAMPLE, 8) && TIFFSetField(t, TIFFTAG_SAMPLESPERPIXEL, 3) &&
+              TIFFSetField(t, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG) && TIFFSetField(t, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_RGB) &&
+              TIFFSetField(t, TIFFTAG_COMPRESSION, COMPRESSION_JPEG) &&
+              TIFFSetField(t, TIFFTAG_IMAGEDESCRIPTION, "Aperio Image Library v1\r\n1024x1024 [0,0 1024x1024] (256x256) JPEG/RGB Q=90|MPP = 0.5");
+    for (int i = 0; i < 16; i++) {
+        if (!is_scanned(i % 4, i / 4)) continue;
+        for (int p = 0; p < 256 * 256; p++) memcpy(tile + 3 * p, in_tissue(i % 4 * 256 + p % 256, i / 4 * 256 + p / 256) ? stain : glass, 3);
+        ok = ok && TIFFWriteTile(t, tile, (uint32_t)(i % 4 * 256), (uint32_t)(i / 4 * 256), 0, 0) > 0;
+    }
+    TIFFClose(t);
+    return ok;
+}
+
+/* Holes of a scan, as MIRAX's slides have them too, are white, and no tissue is found in them, by either reader. */
+TEST(holes_of_a_scan_are_white_and_no_tissue)
+{
+    sw_error err = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "holes.svs");
+    SW_AUTOFREE uint8_t *rgb = sw_malloc((size_t)HOLE_SIDE * HOLE_SIDE * 3);
+    CHECK(write_with_holes(path) && rgb);
+    for (int k = 0; k < 2; k++) {
+        SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+        SW_CLEANUP(sw_tile_result_free) sw_tile_result r = {0};
+        SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+        SW_AUTOFREE char *dir = sw_asprintf("%s/holes%d", sw_test_dir(), k);
+        sw_slide_options how = sw_slide_options_default();
+        const char *operand = path;
+        how.openslide_only = k == 1;
+        CHECK_OK(sw_slide_open(path, &how, &slide, &err));
+        CHECK_OK(sw_slide_read(slide, 0, 0, 0, HOLE_SIDE, HOLE_SIDE, rgb, &err));
+        int64_t not_white = 0, white = 0;
+        for (int64_t i = 0; i < HOLE_SIDE * HOLE_SIDE; i++) {
+            const uint8_t *p = rgb + 3 * i;
+            bool is_white = p[0] == 255 && p[1] == 255 && p[2] == 255;
+            if (is_scanned((int)(i % HOLE_SIDE / 256), (int)(i / HOLE_SIDE / 256))) white += is_white;
+            else not_white += !is_white;
+        }
+        CHECK_INT(not_white, 0);
+        CHECK_INT(white, 0);
+        CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+        sw_tile_options o = whole_options(dir, 64);
+        o.settings.whole_image = false;
+        o.settings.tissue.a_t = 0;
+        o.openslide_only = k == 1;
+        CHECK_OK(sw_tile(&o, &list, &r, &err));
+        CHECK_INT(r.n_done, 1);
+        CHECK_NEAR(r.row[0].tissue_fraction, 320.0 * 500 / (HOLE_SIDE * HOLE_SIDE), 0.01, 0);
+        CHECK_OK(sw_store_open(dir, &store, &err));
+        int64_t n = sw_store_scale_get(store, 0, 0)->n_patches;
+        SW_AUTOFREE int64_t *xy = sw_calloc((size_t)n * 2, sizeof *xy);
+        CHECK_OK(sw_store_coords(store, 0, 0, xy, &err));
+        CHECK(n >= 35);
+        for (int64_t i = 0; i < n; i++) CHECK(in_tissue(xy[2 * i] + 32, xy[2 * i + 1] + 32) || (xy[2 * i] < 450 && xy[2 * i + 1] < 632));
+    }
+}
+
 /* ---- artefacts */
 
 /* Whether the pixels of a picture around a patch's centre are white; the picture has the slide's own size. */
