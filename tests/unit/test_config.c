@@ -193,6 +193,13 @@ TEST(presets_come_first)
     CHECK_OK(parse("augment:\n  preset: none\n", "augment.vflip=1", &c));
     CHECK(!c.augment.crop);
     CHECK_NEAR(c.augment.vflip, 1, 0, 0);
+    CHECK(a.augment.shift == 0 && b.augment.shift == 0);
+    sw_config_free(&a);
+    sw_config_free(&b);
+    CHECK_OK(parse("augment: {preset: weak_strong}\n", NULL, &a)); /* 100 of 256 pixels, no flips */
+    CHECK(a.augment.crop && a.augment.shift * 256 == 100 && a.augment.hflip == 0 && a.augment.vflip == 0);
+    CHECK_OK(parse("augment: {shift: 0.25, preset: strong_v2}\n", NULL, &b));
+    CHECK(b.augment.crop && b.augment.shift == 0.25 && b.augment.hflip == 0.5 && b.augment.vflip == 0.5);
 }
 
 TEST(overrides_win_and_keep_text_as_it_is)

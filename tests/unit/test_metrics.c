@@ -408,6 +408,24 @@ TEST(attention_sparsity)
     CHECK_STR(err.message, "head 0: all attention is zero");
 }
 
+/* Against numpy by the definitions, the Gini coefficient as the mean difference of all pairs: three heads, not normalised. */
+TEST(attention_sparsity_as_numpy)
+{
+    enum { N = 37, HEADS = 3 };
+    float a[HEADS * N];
+    sw_attention_stats s;
+    sw_error err;
+    for (int h = 0; h < HEADS; h++) {
+        for (int i = 0; i < N; i++) a[h * N + i] = (float)(1 + (i * i * (h + 2) + 5 * h) % (11 + 6 * h));
+    }
+    a[2 * N + 4] = 400;
+    CHECK_OK(sw_attention_measure(a, HEADS, N, 0, &s, &err));
+    CHECK_NEAR(s.sparsity, 48.6486486486487, 1e-12, 0);
+    CHECK_NEAR(s.below_mean, 0.648648648648649, 1e-12, 0);
+    CHECK_NEAR(s.entropy_gap, 0.0606780979150566, 1e-12, 0);
+    CHECK_NEAR(s.gini, 0.280379971391207, 1e-12, 0);
+}
+
 /* Every allocation fails once: the call says so, leaks nothing, and works afterwards. */
 TEST(out_of_memory)
 {
