@@ -281,12 +281,14 @@ TEST(survival_tables_and_splits_by_case)
         CHECK_OK(load_slides(data_file(row[i].name), "task.type=survival|data.split.folds=3|data.split.val=0", NULL, &ds));
         CHECK_INT(ds->n_cases, row[i].cases);
     }
-    for (int k = 0; k < 5; k++) { /* every case is validated once */
+    for (int k = 0; k < 10; k++) { /* five folds of two tables */
         SW_CLEANUP(sw_dataset_free_ptr) sw_dataset *ds = NULL;
-        char sets[1200];
-        snprintf(sets, sizeof(sets), "task.type=survival|data.missing=skip|data.split.fold=%d|data.split.file=%s/labels/survpath/splits_tcga_blca",
-                 k, sw_test_data());
-        CHECK_OK(load_slides(data_file("survpath/tcga_blca.csv"), sets, NULL, &ds));
+        const char *cohort = k < 5 ? "blca" : "brca";
+        char sets[1200], name[64];
+        snprintf(name, sizeof(name), "survpath/tcga_%s.csv", cohort);
+        snprintf(sets, sizeof(sets), "task.type=survival|data.missing=skip|data.split.fold=%d|data.split.file=%s/labels/survpath/splits_tcga_%s",
+                 k % 5, sw_test_data(), cohort);
+        CHECK_OK(load_slides(data_file(name), sets, NULL, &ds));
         CHECK(ds->cases[SW_SPLIT_TRAIN] > 200 && ds->cases[SW_SPLIT_VAL] > 50);
         CHECK_INT(ds->cases[SW_SPLIT_TRAIN] + ds->cases[SW_SPLIT_VAL] + ds->cases[SW_SPLIT_NONE], ds->n_cases);
     }
