@@ -227,6 +227,24 @@ TEST(damaged_pieces_are_told)
     CHECK(strstr(html.data, "predictions_val.csv: column 2 is &quot;label&quot; instead of &quot;case_id&quot;") != NULL);
 }
 
+/* In red, and only of runs that chose on the test set. */
+TEST(selected_on_test_is_told_in_red)
+{
+    static const char *const log[] = {"{\"event\":\"start\",\"selected_on\":\"test\"}\n{\"event\":\"epoch\",\"epoch\":1,\"train_loss\":0.5}\n",
+                                      "{\"event\":\"start\",\"selected_on\":\"val\"}\n{\"event\":\"epoch\",\"epoch\":1,\"train_loss\":0.5}\n"};
+    sw_error err;
+    CHECK_OK(sw_mkdir_p(in("chosen", ""), &err));
+    for (int k = 0; k < 2; k++) {
+        SW_CLEANUP(sw_buf_free) sw_buf html = {0};
+        CHECK_OK(put("chosen", "log.jsonl", log[k], &err));
+        CHECK_OK(report("chosen", &html, &err));
+        CHECK(unbalanced(html.data) == NULL);
+        const char *box = strstr(html.data, "<div class=\"warnings danger\" role=\"alert\"><strong>Selected on the test set</strong>");
+        CHECK((box != NULL) == (k == 0));
+        CHECK(strstr(html.data, ".danger strong,.danger p{color:var(--bad)}") != NULL);
+    }
+}
+
 TEST(many_classes)
 {
     SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
