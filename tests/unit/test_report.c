@@ -10,6 +10,7 @@
 #include "report/html.h"
 #include "slidewise/image.h"
 #include "slidewise/report.h"
+#include "slidewise/survival.h"
 
 static const char *in(const char *dir, const char *name)
 {
@@ -242,6 +243,27 @@ TEST(selected_on_test_is_told_in_red)
         const char *box = strstr(html.data, "<div class=\"warnings danger\" role=\"alert\"><strong>Selected on the test set</strong>");
         CHECK((box != NULL) == (k == 0));
         CHECK(strstr(html.data, ".danger strong,.danger p{color:var(--bad)}") != NULL);
+    }
+}
+
+/* Nothing is defined of these, and no number is made up for it. */
+TEST(undefined_survival_has_no_nan)
+{
+    static const char *const table[] = {"case_id,slides,time,event,risk\na,1,1,0,0.5\nb,1,2,0,0.4\nc,1,3,0,0.1\n", /* all censored */
+                                        "case_id,slides,time,event,risk\na,1,1,1,0.5\nb,1,2,0,0.5\nc,1,3,1,0.5\n"}; /* constant */
+    sw_error err;
+    CHECK_OK(sw_mkdir_p(in("censored", ""), &err));
+    for (int k = 0; k < 2; k++) {
+        SW_CLEANUP(sw_buf_free) sw_buf html = {0}, json = {0};
+        sw_survival_options o = {.resamples = 10};
+        CHECK_OK(put("censored", "predictions_test.csv", table[k], &err));
+        CHECK_OK(sw_survival_eval_run(in("censored", ""), "test", &o, NULL, &err));
+        CHECK_OK(report("censored", &html, &err));
+        CHECK_OK(sw_file_read(in("censored", "metrics_test.json"), &json, &err));
+        CHECK(unbalanced(html.data) == NULL);
+        CHECK(!strstr(html.data, ">nan") && !strstr(html.data, ">-nan") && !strstr(html.data, " nan") && !strstr(json.data, "nan"));
+        CHECK((strstr(html.data, "The concordance index of the test split is undefined: ") != NULL) == (k == 0));
+        CHECK(strstr(html.data, "The log-rank test is undefined: one group is empty, or nobody has the event.") != NULL);
     }
 }
 
