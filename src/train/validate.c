@@ -67,7 +67,8 @@ sw_status sw_trainer_predict(sw_trainer *t, sw_model *model, sw_split split, con
     return status;
 }
 
-static sw_status finish_classes(sw_trainer *t, sw_model *model, sw_split split, const char *job, const char *path, sw_error *err)
+static sw_status finish_classes(sw_trainer *t, sw_model *model, sw_split split, const char *name, const char *job, const char *path,
+                                sw_error *err)
 {
     double loss = 0.0;
     sw_eval_options eo = sw_eval_options_default();
@@ -75,10 +76,11 @@ static sw_status finish_classes(sw_trainer *t, sw_model *model, sw_split split, 
     SW_TRY(sw_trainer_predict(t, model, split, job, &p, &loss, err));
     SW_TRY(sw_predictions_write(&p, path, err));
     eo.resamples = t->config.eval.bootstrap;
-    return sw_eval_run(t->config.run.out, sw_split_name(split), &eo, NULL, err);
+    return sw_eval_run(t->config.run.out, name, &eo, NULL, err);
 }
 
-static sw_status finish_risks(sw_trainer *t, sw_model *model, sw_split split, const char *job, const char *path, sw_error *err)
+static sw_status finish_risks(sw_trainer *t, sw_model *model, sw_split split, const char *name, const char *job, const char *path,
+                              sw_error *err)
 {
     double loss = 0.0;
     sw_survival_options so = sw_survival_options_default();
@@ -87,33 +89,43 @@ static sw_status finish_risks(sw_trainer *t, sw_model *model, sw_split split, co
     SW_TRY(sw_survival_predictions_write(&p, path, err));
     if (split == SW_SPLIT_TRAIN) return SW_OK; /* only what the other splits are measured by */
     so.resamples = t->config.eval.bootstrap;
-    return sw_survival_eval_run(t->config.run.out, sw_split_name(split), &so, NULL, err);
+    return sw_survival_eval_run(t->config.run.out, name, &so, NULL, err);
 }
 
-static sw_status finish_split(sw_trainer *t, sw_model *model, sw_split split, sw_error *err)
+static sw_status finish_split(sw_trainer *t, sw_model *model, sw_split split, const char *name, sw_error *err)
 {
     char job[64];
-    const char *name = sw_split_name(split);
     SW_AUTOFREE char *path = sw_asprintf("%s/predictions_%s.csv", t->config.run.out, name);
     if (!path) return sw_nomem(err);
     snprintf(job, sizeof job, "evaluate %s", name);
-    return t->task.survival ? finish_risks(t, model, split, job, path, err) : finish_classes(t, model, split, job, path, err);
+    return t->task.survival ? finish_risks(t, model, split, name, job, path, err)
+                            : finish_classes(t, model, split, name, job, path, err);
 }
 
-sw_status sw_trainer_finish(sw_trainer *t, sw_error *err)
+static sw_status finish_view(sw_trainer *t, int view, sw_error *err)
 {
     /* Risk groups are split at the training cases' median risk, so these come first. */
     static const sw_split splits[] = {SW_SPLIT_TRAIN, SW_SPLIT_VAL, SW_SPLIT_TEST};
-    size_t first = t->task.survival && t->config.eval.risks_of_train ? 0 : 1;
-    SW_AUTOFREE char *best = sw_trainer_best_path(t, sw_trainer_primary(t));
+    bool primary = view == sw_trainer_primary(t);
+    size_t first = !primary ? 2 : t->task.survival && t->config.eval.risks_of_train ? 0 : 1;
+    SW_AUTOFREE char *best = sw_trainer_best_path(t, view);
     sw_model_use use = {0};
     sw_model *model = NULL;
     if (!best) return sw_nomem(err);
     SW_TRY(sw_checkpoint_open(t->be, best, &model, &use, err));
     sw_status status = SW_OK;
-    for (size_t i = first; i < 3 && status == SW_OK; i++)
-        if (t->dataset->bags[splits[i]] > 0) status = finish_split(t, model, splits[i], err);
+    for (size_t i = first; i < 3 && status == SW_OK; i++) {
+        if (t->dataset->bags[splits[i]] > 0)
+            status = finish_split(t, model, splits[i], primary ? sw_split_name(splits[i]) : "test_main", err);
+    }
     sw_model_use_free(&use);
     sw_model_free(model);
     return status;
+}
+
+sw_status sw_trainer_finish(sw_trainer *t, sw_error *err)
+{
+    /* with both views kept the average is the primary one; its training risks part the groups of either */
+    SW_TRY(finish_view(t, sw_trainer_primary(t), err));
+    return sw_trainer_primary(t) == SW_EMA && sw_trainer_selects(t, SW_MAIN) ? finish_view(t, SW_MAIN, err) : SW_OK;
 }

@@ -370,6 +370,8 @@ TEST(a_run_in_pieces_ends_in_the_same_bytes)
     CHECK(!r.cancelled && r.steps == 12);
     CHECK(same_files("whole", "pieces", "checkpoints/best.safetensors"));
     CHECK(same_files("whole", "pieces", "checkpoints/best_main.safetensors"));
+    CHECK(same_files("whole", "pieces", "predictions_test_main.csv")); /* both views are evaluated */
+    CHECK(same_files("whole", "pieces", "metrics_test_main.json"));
     CHECK(same_files("whole", "pieces", "predictions_test.csv"));
     drop("whole");
     drop("pieces");
