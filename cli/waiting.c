@@ -11,7 +11,8 @@ enum { PATH_ROOM = 4096 };
 /* GNU's runtime looks 300 000 times (milliseconds) where it is told nothing, and where the system gives one of the CPUs to
  * another program meanwhile, the other threads of a convolution burn theirs until that one is back: with every CPU shared by
  * another program training went at a fifth of its speed. 1000 is what the runtime itself takes where it knows of more
- * threads than CPUs; on an idle machine it costs nothing that could be told from noise. */
+ * threads than CPUs; training on an idle machine shows no difference, single short operations after a
+ * pause take up to twice as long. */
 #define LOOKS "1000"
 
 void cli_wait_briefly(char **argv)

@@ -375,9 +375,11 @@ static sw_status take_answer(int from, int64_t **xy, int64_t *n, sw_h5_wanted *w
 static sw_status lost_child(const char *path, size_t bytes, int state, sw_error *err)
 {
     if (state != -1 && WIFEXITED(state) && WEXITSTATUS(state) == NO_MEMORY) return sw_nomem(err);
-    if (state != -1 && WIFSIGNALED(state) && (WTERMSIG(state) == SIGXCPU || WTERMSIG(state) == SIGKILL))
+    if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGXCPU)
         return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library came to no end with it in %d s; the file is damaged, make it again", path,
                             (int)most_seconds(bytes));
+    if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL) /* the system's way where memory is short; no fault of the file's */
+        return sw_error_set(err, SW_E_IO, "%s: the process that read it was killed (is memory short?); try again", path);
     return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", path);
 }
 

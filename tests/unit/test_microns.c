@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "slide/slide_patches.h"
 #include "slidewise/slide.h"
+#include "slidewise/store.h"
 #include "slidewise/synth.h"
+#include "store/hdf5_coords.h"
 #include "test.h"
 
 enum { PATCH = 128, PLACES = 9 };
@@ -170,4 +173,42 @@ TEST(exact_patches_read_together_are_those_read_alone)
     together t = {.slide = slide, .xy = xy};
     CHECK_OK(sw_slide_read_patches(slide, xy, N, PATCH, 1.0, rgb, same_alone, NULL, &t, &err));
     CHECK_INT(t.n_same, N);
+}
+
+/* Without a store, too: what is read on demand is what the slide gives when it is opened that way. */
+TEST(patches_that_stay_on_their_slides_are_exact)
+{
+    sw_error err = {0};
+    sw_synth_options so = sw_synth_options_default();
+    SW_AUTOFREE char *slides = sw_path_join(sw_test_dir(), "slides"), *h5 = sw_path_join(slides, "case001_a.h5");
+    SW_AUTOFREE char *path = sw_path_join(slides, "case001_a.tif");
+    SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
+    SW_CLEANUP(sw_buf_free) sw_buf bytes = {0};
+    const sw_h5_attribute a[] = {{.name = "patch_size", .type = SW_H5_INT, .value = {2 * PATCH}}, {.name = "patch_level", .type = SW_H5_INT}};
+    static const int64_t xy[2] = {701, 303};
+    static uint8_t stored[3 * PATCH * PATCH], direct[3 * PATCH * PATCH];
+    const char *operand = path;
+    so.n_slides = 1;
+    so.size_px = 2048;
+    CHECK_OK(sw_synth_write(sw_test_dir(), &so, &err));
+    CHECK_OK(sw_h5_coords_write(xy, 1, a, 2, &bytes, &err));
+    CHECK_OK(sw_file_write(h5, bytes.data, bytes.size, &err));
+    CHECK_OK(sw_slide_list_expand(&operand, 1, &list, &err));
+    for (int exact = 0; exact < 2; exact++) {
+        SW_CLEANUP(sw_store_close) sw_store *store = NULL;
+        SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        sw_store_slides_options o = sw_store_slides_options_default();
+        sw_slide_options how = sw_slide_options_default();
+        o.slides = &list;
+        o.coords = slides;
+        o.patch_px = PATCH;
+        o.exact = exact;
+        CHECK_OK(sw_store_open_slides(&o, &store, &err));
+        CHECK_OK(sw_store_pixels(store, 0, 0, 0, stored, &err));
+        how.exact = true;
+        CHECK_OK(sw_slide_open(path, &how, &slide, &err));
+        CHECK_OK(sw_slide_read_patch(slide, xy[0], xy[1], PATCH, 1.0, direct, &err));
+        CHECK((memcmp(stored, direct, sizeof stored) == 0) == exact);
+        CHECK((sw_store_setting(store, "exact") != NULL) == exact);
+    }
 }
