@@ -82,5 +82,5 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
                                .slide = s};
 }
 
-const sw_aggregator_def sw_aggregator_abmil = {"abmil", build_plain, forward, sw_free};
-const sw_aggregator_def sw_aggregator_gabmil = {"gabmil", build_gated, forward, sw_free};
+const sw_aggregator_def sw_aggregator_abmil = {"abmil", build_plain, forward, sw_free, NULL};
+const sw_aggregator_def sw_aggregator_gabmil = {"gabmil", build_gated, forward, sw_free, NULL};

@@ -169,4 +169,4 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
                                .slide = s};
 }
 
-const sw_aggregator_def sw_aggregator_abmilx = {"abmilx", build, forward, sw_free};
+const sw_aggregator_def sw_aggregator_abmilx = {"abmilx", build, forward, sw_free, NULL};

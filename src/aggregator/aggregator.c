@@ -119,6 +119,12 @@ sw_aggregator_out sw_aggregator_forward(const sw_aggregator *a, sw_tape *tape, s
     return a->def->forward(a->state, &a->options, tape, a->slab, x, mode);
 }
 
+sw_var *sw_aggregator_loss(const sw_aggregator *a, sw_tape *tape, const sw_aggregator_out *out, const sw_mil_target *target)
+{
+    if (a->def->loss) return a->def->loss(a->state, &a->options, tape, a->slab, out, target);
+    return target->loss(target->ctx, tape, out->logits, target->targets);
+}
+
 sw_mil_linear sw_mil_add_linear(sw_nn_builder *b, int64_t out, int64_t in, bool bias, const char *name)
 {
     sw_mil_linear l = {.bias = -1};

@@ -35,7 +35,18 @@ typedef struct sw_aggregator_out {
     sw_var *attention; /* [b, heads, n] after the softmax over patches; NULL where there is none */
     sw_var *instance;  /* [b, n, inner_dim] patch features the attention weighs; NULL where there are none */
     sw_var *slide;     /* [b, inner_dim] what the classifier sees */
+    sw_var *second;    /* what the aggregator's own loss needs besides, as its file says; NULL: nothing */
 } sw_aggregator_out;
+
+/* What a training step asks for, for aggregators whose loss is more than the task's on their logits. */
+typedef struct sw_mil_target {
+    /* The task's mean loss over the bags, a scalar: logits [b, classes]. */
+    sw_var *(*loss)(const void *ctx, sw_tape *tape, sw_var *logits, sw_var *targets);
+    const void *ctx;
+    sw_var *targets;        /* of the bags, as the task has them */
+    const int32_t *label;   /* [b] class of each bag, on the host; NULL: not a classification */
+    const int32_t *cluster; /* [b, n] cluster of each patch, -1 none; NULL: patches were not drawn from clusters */
+} sw_mil_target;
 
 typedef struct sw_aggregator sw_aggregator;
 
@@ -46,6 +57,9 @@ typedef struct sw_aggregator_def {
     sw_aggregator_out (*forward)(const void *state, const sw_aggregator_options *options, sw_tape *tape, sw_slab *slab,
                                  sw_var *x, const sw_nn_mode *mode);
     void (*destroy)(void *state);
+    /* The training loss, a scalar, of what `forward` gave; NULL: target->loss of out->logits. */
+    sw_var *(*loss)(const void *state, const sw_aggregator_options *options, sw_tape *tape, sw_slab *slab,
+                    const sw_aggregator_out *out, const sw_mil_target *target);
 } sw_aggregator_def;
 
 size_t sw_aggregator_kinds(void);
@@ -61,6 +75,8 @@ sw_status sw_aggregator_init(const sw_aggregator *aggregator, uint64_t seed, sw_
 sw_status sw_aggregator_init_blank(const sw_aggregator *aggregator, sw_error *err) SW_MUST_CHECK; /* nothing drawn: a file follows */
 sw_aggregator_out sw_aggregator_forward(const sw_aggregator *aggregator, sw_tape *tape, sw_var *x,
                                         const sw_nn_mode *mode);
+/* The training loss, a scalar, of what the forward pass gave on the same tape. */
+sw_var *sw_aggregator_loss(const sw_aggregator *aggregator, sw_tape *tape, const sw_aggregator_out *out, const sw_mil_target *target);
 
 /* --- shared by the aggregators: one linear layer and one layer norm with optional bias */
 typedef struct sw_mil_linear {

@@ -26,4 +26,4 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
     return (sw_aggregator_out){.logits = sw_mil_linear_forward(t, slab, &m->head, s), .instance = x, .slide = s};
 }
 
-const sw_aggregator_def sw_aggregator_mean = {"mean", build, forward, sw_free};
+const sw_aggregator_def sw_aggregator_mean = {"mean", build, forward, sw_free, NULL};

@@ -122,6 +122,11 @@ sw_aggregator_out sw_model_aggregate(const sw_model *m, sw_tape *tape, sw_var *f
     return sw_aggregator_forward(m->aggregator, tape, features, &used);
 }
 
+sw_var *sw_model_loss(const sw_model *m, sw_tape *tape, const sw_aggregator_out *out, const sw_mil_target *target)
+{
+    return sw_aggregator_loss(m->aggregator, tape, out, target);
+}
+
 static sw_status run_flat(sw_backend *be, sw_op_id op, const void *attr, const sw_tensor *in, sw_tensor *out,
                           sw_error *err)
 {

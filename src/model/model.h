@@ -39,6 +39,8 @@ sw_dtype sw_model_activations(const sw_model *model);
 sw_var *sw_model_encode(const sw_model *model, sw_tape *tape, sw_var *images, const sw_nn_mode *mode);
 /* features [b, n, dim] -> logits, attention. */
 sw_aggregator_out sw_model_aggregate(const sw_model *model, sw_tape *tape, sw_var *features, const sw_nn_mode *mode);
+/* The training loss, a scalar, of what sw_model_aggregate gave on the same tape. */
+sw_var *sw_model_loss(const sw_model *model, sw_tape *tape, const sw_aggregator_out *out, const sw_mil_target *target);
 
 /* A second model of the same build with the same values (for a moving average). */
 sw_status sw_model_twin(const sw_model *model, sw_model **out, sw_error *err) SW_MUST_CHECK;

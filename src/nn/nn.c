@@ -83,12 +83,24 @@ sw_status sw_nn_builder_status(const sw_nn_builder *b, sw_error *err)
     return sw_error_set(err, b->error.code, "%s", b->error.message);
 }
 
-static double deviation(sw_init init, const sw_shape *shape)
+/* Standard deviation of what is drawn, or the bound of a uniform start; 0: not drawn. */
+static double spread(sw_init init, const sw_shape *shape)
 {
     int64_t area = 1;
     for (int i = 2; i < shape->rank; i++) area *= shape->dim[i];
-    double fan_out = (double)(shape->dim[0] * area), fan_in = (double)(shape->dim[1] * area);
-    return init == SW_INIT_XAVIER ? sqrt(2.0 / (fan_in + fan_out)) : sqrt(2.0 / fan_out);
+    double fan_out = (double)(shape->dim[0] * area), fan_in = shape->rank > 1 ? (double)(shape->dim[1] * area) : 1.0;
+    switch (init) {
+    case SW_INIT_XAVIER: return sqrt(2.0 / (fan_in + fan_out));
+    case SW_INIT_KAIMING_FAN_OUT: return sqrt(2.0 / fan_out);
+    case SW_INIT_TINY: return 1e-6;
+    case SW_INIT_UNIFORM_FAN_IN: return 1.0 / sqrt(fan_in);
+    default: return 0.0;
+    }
+}
+
+static double draw(sw_init init, double size, sw_rng *rng)
+{
+    return init == SW_INIT_UNIFORM_FAN_IN ? sw_rng_range(rng, -size, size) : size * sw_rng_normal(rng);
 }
 
 /* `seed` NULL: nothing is drawn. */
@@ -98,10 +110,9 @@ static sw_status init_one(const sw_nn_builder *b, const start *s, const uint64_t
     int64_t n = sw_shape_count(shape);
     SW_AUTOFREE double *value = sw_calloc((size_t)n, sizeof *value);
     if (!value) return sw_nomem(err);
-    bool random = seed && (s->init == SW_INIT_XAVIER || s->init == SW_INIT_KAIMING_FAN_OUT);
-    double sd = random ? deviation(s->init, shape) : 0.0;
+    double size = seed ? spread(s->init, shape) : 0.0;
     sw_rng rng = sw_rng_stream(seed ? *seed : 0, SW_RNG_INIT, 0, (uint32_t)s->index, 0);
-    for (int64_t i = 0; i < n; i++) value[i] = random ? sd * sw_rng_normal(&rng) : s->init == SW_INIT_ONE ? 1.0 : 0.0;
+    for (int64_t i = 0; i < n; i++) value[i] = size > 0.0 ? draw(s->init, size, &rng) : s->init == SW_INIT_ONE ? 1.0 : 0.0;
     return sw_tensor_upload_f64(sw_slab_value(b->slab, s->index), value, err);
 }
 

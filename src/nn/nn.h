@@ -19,8 +19,16 @@ sw_nn_mode sw_nn_mode_eval(void);
 sw_nn_mode sw_nn_mode_train(uint64_t seed, uint32_t step);
 
 /* How an entry of the slab starts. Xavier normal: std = sqrt(2 / (fan_in + fan_out)); Kaiming normal, fan-out:
- * std = sqrt(2 / fan_out) with fan_out = out channels * kernel area. */
-typedef enum sw_init { SW_INIT_ZERO, SW_INIT_ONE, SW_INIT_XAVIER, SW_INIT_KAIMING_FAN_OUT } sw_init;
+ * std = sqrt(2 / fan_out) with fan_out = out channels * kernel area; tiny: normal with std 1e-6; uniform, fan-in: between
+ * plus and minus 1 / sqrt(fan_in), what PyTorch's layers start with. Fans of [out, in, ...] with the area of the rest. */
+typedef enum sw_init {
+    SW_INIT_ZERO,
+    SW_INIT_ONE,
+    SW_INIT_XAVIER,
+    SW_INIT_KAIMING_FAN_OUT,
+    SW_INIT_TINY,
+    SW_INIT_UNIFORM_FAN_IN
+} sw_init;
 
 /* Declares an entry and remembers how it starts; *index as in sw_slab_add. */
 typedef struct sw_nn_builder sw_nn_builder;

@@ -34,6 +34,12 @@ static sw_var *encode(void *ctx, sw_tape *tape, int64_t chunk, bool is_replay)
     return sw_model_encode(s->model, tape, x, &mode);
 }
 
+static sw_var *task_loss(const void *ctx, sw_tape *tape, sw_var *logits, sw_var *targets)
+{
+    const sw_task *task = ctx;
+    return task->loss(task, tape, logits, targets);
+}
+
 /* features [n_patches, dim] -> mean loss over the bags. */
 static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
 {
@@ -51,7 +57,11 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
     if (s->options->watch && sw_tape_status(tape, &err) == SW_OK &&
         sw_watch_step(s->options->watch, out.attention ? sw_var_value(out.attention) : NULL, sw_var_value(features), b, &err) != SW_OK)
         sw_tape_fail(tape, err.code, "%s", err.message);
-    sw_var *loss = task->loss(task, tape, out.logits, sw_tape_constant(tape, &labels));
+    const sw_mil_target asked = {.loss = task_loss,
+                                 .ctx = task,
+                                 .targets = sw_tape_constant(tape, &labels),
+                                 .label = task->survival ? NULL : target};
+    sw_var *loss = sw_model_loss(s->model, tape, &out, &asked);
     sw_tensor_release(&labels);
     if (s->options->loss_scale > 0.0 && s->options->loss_scale != 1.0) loss = sw_scale(tape, loss, s->options->loss_scale);
     return loss;
