@@ -43,6 +43,9 @@ typedef struct sw_norm_pool_attr {
 typedef struct sw_layer_norm_attr {
     double eps;
 } sw_layer_norm_attr;
+typedef struct sw_min_max_attr {
+    double eps;
+} sw_min_max_attr;
 typedef struct sw_cast_attr {
     sw_dtype dtype; /* f32, f64, bf16 or f16 */
 } sw_cast_attr;

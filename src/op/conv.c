@@ -102,3 +102,21 @@ sw_status sw_infer_global_avg_pool(SW_INFER_ARGS)
     dtype[0] = sw_op_param_dtype(x->dtype);
     return SW_OK;
 }
+
+sw_status sw_infer_depthwise(SW_INFER_ARGS)
+{
+    const sw_tensor *x = in[0], *w = in[1];
+    sw_op_text a, b;
+    (void)attr_;
+    SW_TRY(sw_op_need("depthwise", "x", x, 4, "[n, c, h, w]", err));
+    SW_TRY(sw_op_need("depthwise", "w", w, 4, "[c, 1, kh, kw]", err));
+    SW_TRY(sw_op_same_dtype("depthwise", x, w, err));
+    if (w->shape.dim[0] != x->shape.dim[1] || w->shape.dim[1] != 1 || w->shape.dim[2] % 2 == 0 || w->shape.dim[3] % 2 == 0) {
+        return sw_error_set(err, SW_E_INVALID, "depthwise: w %s does not fit x %s: it must be [%lld, 1, odd, odd]", sw_op_shape(w, &a),
+                            sw_op_shape(x, &b), (long long)x->shape.dim[1]);
+    }
+    SW_TRY(sw_op_need_vector("depthwise", "bias", in[2], x->shape.dim[1], x, true, err));
+    shape[0] = x->shape;
+    dtype[0] = x->dtype;
+    return SW_OK;
+}

@@ -21,6 +21,7 @@ ACTIVATION(relu)
 ACTIVATION(gelu)
 ACTIVATION(tanh)
 ACTIVATION(sigmoid)
+ACTIVATION(reciprocal)
 
 sw_status sw_infer_cast(SW_INFER_ARGS)
 {

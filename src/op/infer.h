@@ -59,6 +59,11 @@ sw_status sw_infer_permute(SW_INFER_ARGS);
 sw_status sw_infer_reshape(SW_INFER_ARGS);
 sw_status sw_infer_rows(SW_INFER_ARGS);
 sw_status sw_infer_concat(SW_INFER_ARGS);
+sw_status sw_infer_depthwise(SW_INFER_ARGS);
+sw_status sw_infer_max_last(SW_INFER_ARGS);
+sw_status sw_infer_gather(SW_INFER_ARGS);
+sw_status sw_infer_min_max(SW_INFER_ARGS);
+sw_status sw_infer_reciprocal(SW_INFER_ARGS);
 sw_status sw_infer_mean_rows(SW_INFER_ARGS);
 
 #endif

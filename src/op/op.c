@@ -40,6 +40,11 @@ static const sw_op_def table[] = {
     ROW(CROSS_ENTROPY, sw_infer_cross_entropy, 0, 1u << 1),
     ROW(SURVIVAL_NLL, sw_infer_survival_nll, sizeof(sw_survival_nll_attr), 1u << 1),
     ROW(COX, sw_infer_cox, 0, 1u << 1),
+    ROW(DEPTHWISE, sw_infer_depthwise, 0, 0),
+    ROW(MAX_LAST, sw_infer_max_last, 0, 0),
+    ROW(GATHER, sw_infer_gather, 0, 1u << 1),
+    ROW(MIN_MAX, sw_infer_min_max, sizeof(sw_min_max_attr), 0),
+    ROW(RECIPROCAL, sw_infer_reciprocal, 0, 0),
     ROW(MEAN_ROWS, sw_infer_mean_rows, 0, 0),
     ROW(CONV_NORM, sw_infer_conv_norm, sizeof(sw_conv_norm_attr), 0),
     ROW(FILL, NULL, sizeof(sw_fill_attr), 0),
@@ -126,6 +131,7 @@ double sw_op_macs(sw_op_id op, const void *attr, const sw_tensor *const *in, con
     switch (op) {
     case SW_OP_CONV2D:
     case SW_OP_CONV_NORM: return outputs * (double)(in[1]->shape.dim[1] * in[1]->shape.dim[2] * in[1]->shape.dim[3]);
+    case SW_OP_DEPTHWISE: return outputs * (double)(in[1]->shape.dim[2] * in[1]->shape.dim[3]);
     case SW_OP_LINEAR: return outputs * (double)in[1]->shape.dim[1];
     case SW_OP_MATMUL: return outputs * (double)x->dim[((const sw_matmul_attr *)attr)->transpose_a ? x->rank - 2 : x->rank - 1];
     /* every query with every key, and the weights with the values */

@@ -106,3 +106,58 @@ sw_status sw_infer_mean_rows(SW_INFER_ARGS)
     dtype[0] = x->dtype;
     return SW_OK;
 }
+
+static sw_status rows_of(const char *op, const sw_tensor *x, sw_error *err)
+{
+    sw_op_text a;
+    SW_TRY(sw_op_need_float(op, "x", x, 1, err));
+    if (x->shape.dim[x->shape.rank - 1] > 0) return SW_OK;
+    return sw_error_set(err, SW_E_INVALID, "%s: the rows of x %s are empty", op, sw_op_shape(x, &a));
+}
+
+sw_status sw_infer_max_last(SW_INFER_ARGS)
+{
+    (void)attr_;
+    SW_TRY(rows_of("max_last", in[0], err));
+    shape[0] = in[0]->shape;
+    shape[0].rank--;
+    shape[0].dim[shape[0].rank] = 0;
+    shape[1] = shape[0];
+    dtype[0] = in[0]->dtype;
+    dtype[1] = SW_I32;
+    return SW_OK;
+}
+
+sw_status sw_infer_min_max(SW_INFER_ARGS)
+{
+    const sw_min_max_attr *attr = attr_;
+    SW_TRY(rows_of("min_max", in[0], err));
+    SW_TRY(sw_op_need_eps("min_max", attr->eps, err));
+    int64_t rows = sw_tensor_count(in[0]) / in[0]->shape.dim[in[0]->shape.rank - 1];
+    shape[0] = in[0]->shape;
+    shape[1] = SW_SHAPE(rows);
+    shape[2] = SW_SHAPE(rows, 2);
+    dtype[0] = dtype[1] = in[0]->dtype;
+    dtype[2] = SW_I32;
+    return SW_OK;
+}
+
+/* An index outside [0, n) is found by the kernel: the values are on the device. */
+sw_status sw_infer_gather(SW_INFER_ARGS)
+{
+    const sw_tensor *x = in[0], *index = in[1];
+    sw_op_text a, b;
+    (void)attr_;
+    SW_TRY(sw_op_need("gather", "x", x, 3, "[b, n, d]", err));
+    if (!index) return sw_error_set(err, SW_E_INVALID, "gather: the index is missing");
+    if (index->dtype != SW_I32 || index->shape.rank != 2 || index->shape.dim[0] != x->shape.dim[0]) {
+        return sw_error_set(err, SW_E_INVALID, "gather: index %s %s does not fit x %s: it must be i32 [%lld, k]",
+                            sw_dtype_name(index->dtype), sw_op_shape(index, &a), sw_op_shape(x, &b),
+                            (long long)x->shape.dim[0]);
+    }
+    shape[0] = SW_SHAPE(x->shape.dim[0], index->shape.dim[1], x->shape.dim[2]);
+    shape[1] = index->shape;
+    dtype[0] = x->dtype;
+    dtype[1] = SW_I32;
+    return SW_OK;
+}

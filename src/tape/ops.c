@@ -166,3 +166,29 @@ sw_var *sw_mean_rows(sw_tape *t, sw_var *x)
 {
     return OP(t, SW_OP_MEAN_ROWS, NULL, x);
 }
+
+sw_var *sw_depthwise(sw_tape *t, sw_var *x, sw_var *w, sw_var *bias)
+{
+    return OP(t, SW_OP_DEPTHWISE, NULL, x, w, bias);
+}
+
+sw_var *sw_max_last(sw_tape *t, sw_var *x)
+{
+    return OP(t, SW_OP_MAX_LAST, NULL, x);
+}
+
+sw_var *sw_gather(sw_tape *t, sw_var *x, sw_var *index)
+{
+    return OP(t, SW_OP_GATHER, NULL, x, index);
+}
+
+sw_var *sw_min_max(sw_tape *t, sw_var *x, double eps)
+{
+    const sw_min_max_attr attr = {eps};
+    return OP(t, SW_OP_MIN_MAX, &attr, x);
+}
+
+sw_var *sw_reciprocal(sw_tape *t, sw_var *x)
+{
+    return OP(t, SW_OP_RECIPROCAL, NULL, x);
+}

@@ -43,6 +43,15 @@ sw_var *sw_survival_nll(sw_tape *t, sw_var *logits, sw_var *targets, double alph
 /* logits [b, 1], targets i32 [b, 2]: (rank of the time, 1 if an event) -> minus the partial log-likelihood (Breslow) of the
  * bags of this call, per event; 0 without an event. */
 sw_var *sw_cox(sw_tape *t, sw_var *logits, sw_var *targets);
+/* One filter per channel: x [n, c, h, w], w [c, 1, kh, kw] of odd sizes, bias [c] or NULL; zeros around, the size stays. */
+sw_var *sw_depthwise(sw_tape *t, sw_var *x, sw_var *w, sw_var *bias);
+/* x [.., k] -> the largest of each row [..]; sw_var_saved(y, 0): its place, i32, the first on ties. */
+sw_var *sw_max_last(sw_tape *t, sw_var *x);
+/* x [b, n, d], index i32 [b, k] -> [b, k, d] */
+sw_var *sw_gather(sw_tape *t, sw_var *x, sw_var *index);
+/* (x - lowest) / (highest - lowest + eps) of each row of the last dimension */
+sw_var *sw_min_max(sw_tape *t, sw_var *x, double eps);
+sw_var *sw_reciprocal(sw_tape *t, sw_var *x);
 sw_var *sw_mean_rows(sw_tape *t, sw_var *x);
 
 #endif

@@ -147,6 +147,7 @@ static inline double *op_values(const op_case *c, int i)
         if (c->op == SW_OP_CROSS_ENTROPY && i == 1) values[k] = (double)sw_rng_below(&rng, (uint64_t)c->in[0].dim[1]);
         if (c->op == SW_OP_SURVIVAL_NLL && i == 1)
             values[k] = (double)sw_rng_below(&rng, k % 2 == 0 ? (uint64_t)c->in[0].dim[1] : 2);
+        if (c->op == SW_OP_GATHER && i == 1) values[k] = (double)sw_rng_below(&rng, (uint64_t)c->in[0].dim[1]);
         if (c->op == SW_OP_COX && i == 1) values[k] = (double)sw_rng_below(&rng, k % 2 == 0 ? 4 : 2); /* times tie */
     }
     op_round(c, values, count);
@@ -171,7 +172,9 @@ static inline sw_dtype op_input_dtype(const op_case *c, int i, sw_dtype dtype)
 {
     bool param = (c->op == SW_OP_CONV2D && i == 1) || (c->op == SW_OP_BATCH_NORM && i >= 1 && i <= 4) ||
                  (c->op == SW_OP_CONV_NORM && i >= 1 && i <= 5);
-    if ((c->op == SW_OP_CROSS_ENTROPY || c->op == SW_OP_SURVIVAL_NLL || c->op == SW_OP_COX) && i == 1) return SW_I32;
+    if ((c->op == SW_OP_CROSS_ENTROPY || c->op == SW_OP_SURVIVAL_NLL || c->op == SW_OP_COX ||
+         c->op == SW_OP_GATHER) && i == 1)
+        return SW_I32;
     return param && dtype == SW_BF16 ? SW_F32 : dtype;
 }
 

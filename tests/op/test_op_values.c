@@ -229,6 +229,49 @@ TEST(products_by_hand)
     on_each(products);
 }
 
+static void selections(sw_backend *be)
+{
+    /* each row's largest, the first on ties; lowest and highest at 0 and 1; rows by number, also twice */
+    const double x[6] = {2, 5, 5, -1, -3, -2}, largest[2] = {5, -1}, scaled[6] = {0, 1, 1, 1, 0, 0.5};
+    const double taken[6] = {-1, -3, -2, 2, 5, 5};
+    const int32_t from[2] = {1, 0}, beyond[2] = {0, 2};
+    sw_error err = {0};
+    sw_tensor one[1] = {tensor_of(be, SHAPE(2, 3), x)};
+    expect(be, SW_OP_MAX_LAST, NULL, one, 1, largest, 2, 0.0);
+    one[0] = tensor_of(be, SHAPE(2, 3), x);
+    expect(be, SW_OP_MIN_MAX, &(sw_min_max_attr){1e-8}, one, 1, scaled, 6, 1e-6);
+    const double halves[3] = {2, 0.25, -1}, inverse[3] = {0.5, 4, -1};
+    one[0] = tensor_of(be, SHAPE(3), halves);
+    expect(be, SW_OP_RECIPROCAL, NULL, one, 1, inverse, 3, 1e-7);
+    sw_tensor in[2] = {tensor_of(be, SHAPE(1, 2, 3), x), {0}}, out[SW_OP_MAX_OUT] = {{0}};
+    const sw_tensor *args[SW_OP_MAX_IN] = {&in[0], &in[1]};
+    CHECK_OK(sw_tensor_from(&be->device, SW_I32, SHAPE(1, 2), beyond, &in[1], &err));
+    CHECK_INT(sw_op_forward(be, SW_OP_GATHER, NULL, args, out, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "gather: index 2 is outside of [0, 2)");
+    CHECK_OK(sw_tensor_upload(&in[1], from, &err));
+    expect(be, SW_OP_GATHER, NULL, in, 2, taken, 6, 0.0);
+}
+
+TEST(selections_by_hand)
+{
+    on_each(selections);
+}
+
+/* Two channels of 2 x 3 with a 3 x 1 and a 1 x 3 filter's worth of taps: the second channel's window only looks sideways. */
+static void depthwise(sw_backend *be)
+{
+    const double x[12] = {1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6};
+    const double w[18] = {0, 10, 0, 0, 1, 0, 0, 100, 0, 0, 0, 0, 10, 1, 100, 0, 0, 0}, bias[2] = {0.5, -0.5};
+    const double y[12] = {401.5, 502.5, 603.5, 14.5, 25.5, 36.5, 200.5, 311.5, 22.5, 503.5, 644.5, 55.5};
+    sw_tensor in[3] = {tensor_of(be, SHAPE(1, 2, 2, 3), x), tensor_of(be, SHAPE(2, 1, 3, 3), w), tensor_of(be, SHAPE(2), bias)};
+    expect(be, SW_OP_DEPTHWISE, NULL, in, 3, y, 12, 1e-4);
+}
+
+TEST(depthwise_by_hand)
+{
+    on_each(depthwise);
+}
+
 static void loss(sw_backend *be)
 {
     /* -log softmax(0, 0)[1] = ln 2; -log softmax(1, 3)[0] = 2 + ln(1 + e^-2). */

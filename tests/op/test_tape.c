@@ -222,6 +222,10 @@ TEST(refusals_are_sentences)
               "survival_nll: targets f32 [2, 2] do not fit logits [2, 3]: they must be i32 [2, 2]");
     CHECK_STR(refusal(SW_OP_COX, NULL, SHAPE(2, 1), SHAPE(2), out),
               "cox: targets f32 [2] do not fit logits [2, 1]: they must be i32 [2, 2]");
+    CHECK_STR(refusal(SW_OP_DEPTHWISE, NULL, SHAPE(1, 3, 8, 8), SHAPE(3, 1, 3, 4), out),
+              "depthwise: w [3, 1, 3, 4] does not fit x [1, 3, 8, 8]: it must be [3, 1, odd, odd]");
+    CHECK_STR(refusal(SW_OP_GATHER, NULL, SHAPE(1, 3, 8), SHAPE(1, 3), out),
+              "gather: index f32 [1, 3] does not fit x [1, 3, 8]: it must be i32 [1, k]");
     CHECK_STR(refusal(SW_OP_SCALE, &(sw_scale_attr){1}, SHAPE(2, 3), SHAPE(2), out),
               "scale: the factor [2] must have one element");
     CHECK_STR(refusal(SW_OP_BATCH_NORM, &(sw_batch_norm_attr){true, true, false, 1e-5, 0.1}, SHAPE(2, 3), SHAPE(2), out),

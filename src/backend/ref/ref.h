@@ -15,6 +15,7 @@ void sw_ref_dense_kernels(sw_kernels *table);
 void sw_ref_attend_kernels(sw_kernels *table);
 void sw_ref_elementwise_kernels(sw_kernels *table);
 void sw_ref_shape_kernels(sw_kernels *table);
+void sw_ref_select_kernels(sw_kernels *table);
 void sw_ref_loss_kernels(sw_kernels *table);
 void sw_ref_flat_kernels(sw_kernels *table);
 
@@ -22,6 +23,9 @@ void sw_ref_flat_kernels(sw_kernels *table);
  * which. Otherwise an error that names the op. */
 sw_status sw_ref_check_forward(const char *op, const sw_forward_args *args, bool *wide, sw_error *err) SW_MUST_CHECK;
 sw_status sw_ref_check_backward(const char *op, const sw_backward_args *args, bool *wide, sw_error *err) SW_MUST_CHECK;
+
+/* "OP: index I is outside of [0, N)", for every backend. */
+sw_status sw_ref_outside(const char *op, int32_t index, int64_t n, sw_error *err);
 
 static inline void *sw_ref_mem(const sw_tensor *t)
 {

@@ -45,6 +45,7 @@ SW_REF_FORWARD(conv_norm)
 SW_REF_BOTH(max_pool2d)
 SW_REF_BOTH(global_avg_pool)
 SW_REF_BOTH(norm_pool)
+SW_REF_BOTH(depthwise)
 
 void sw_ref_conv_kernels(sw_kernels *table)
 {
@@ -53,5 +54,6 @@ void sw_ref_conv_kernels(sw_kernels *table)
     table[SW_OP_MAX_POOL2D] = (sw_kernels){max_pool2d_forward, max_pool2d_backward, SW_NEEDS_OUTPUT};
     /* It reads y for the sign of its relu. */
     table[SW_OP_NORM_POOL] = (sw_kernels){norm_pool_forward, norm_pool_backward, SW_NEEDS_BOTH};
+    table[SW_OP_DEPTHWISE] = (sw_kernels){depthwise_forward, depthwise_backward, SW_NEEDS_INPUTS};
     table[SW_OP_GLOBAL_AVG_POOL] = (sw_kernels){global_avg_pool_forward, global_avg_pool_backward, SW_NEEDS_NOTHING};
 }
