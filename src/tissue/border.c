@@ -69,7 +69,7 @@ static sw_status follow(tracer *t, int64_t start, int from, int32_t number, sw_e
     }
 }
 
-static double area_of(const int32_t *xy, int64_t n)
+double sw_border_area(const int32_t *xy, int64_t n)
 {
     double twice = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -91,7 +91,7 @@ static sw_status new_border(tracer *t, int64_t start, bool hole, int32_t met, sw
     if (out->count >= INT32_MAX - 2) return sw_error_set(err, SW_E_INVALID, "the mask has too many regions");
     SW_TRY(follow(t, start, hole ? 0 : 4, (int32_t)out->count + 2, err));
     border.n_points = (int64_t)(out->n_points - border.first);
-    border.area_px = area_of(out->xy + 2 * border.first, border.n_points);
+    border.area_px = sw_border_area(out->xy + 2 * border.first, border.n_points);
     SW_TRY(sw_grow(&out->border, &out->capacity, out->count + 1, sizeof *out->border, err));
     out->border[out->count++] = border;
     return SW_OK;

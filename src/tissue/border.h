@@ -27,5 +27,7 @@ typedef struct sw_borders {
  * binary images by border following", CVGIP 30, 1985, algorithm 1. *out is overwritten; free with sw_borders_free. */
 sw_status sw_borders_find(const uint8_t *mask, int64_t width, int64_t height, sw_borders *out, sw_error *err) SW_MUST_CHECK;
 void sw_borders_free(sw_borders *borders);
+/* Of the polygon through n points. */
+double sw_border_area(const int32_t *xy, int64_t n);
 
 #endif

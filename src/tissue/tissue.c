@@ -279,6 +279,12 @@ sw_status sw_tissue_outline(sw_tissue *tissue, sw_error *err)
     return outline(tissue, &all, err);
 }
 
+sw_status sw_tissue_of_borders(sw_tissue *tissue, const sw_borders *borders, sw_error *err)
+{
+    const sw_tissue_options all = {.max_n_holes = INT_MAX};
+    return select_contours(borders, &all, tissue, err);
+}
+
 /* --- the picture */
 
 /* The level itself, strip by strip. */

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "slidewise/tissue.h"
+#include "tissue/own_contours.h"
 
 sw_status sw_tissue_write_mask(const sw_tissue *tissue, const char *path, sw_error *err)
 {
@@ -145,6 +146,18 @@ static void put_contour(sw_json_writer *w, const sw_tissue *tissue, const sw_con
     sw_json_end_object(w);
 }
 
+/* What it takes to read the contours back as they are. */
+static void put_mask(sw_json_writer *w, const sw_tissue *tissue)
+{
+    sw_json_key(w, SW_OWN_CONTOURS);
+    sw_json_object(w);
+    sw_json_put_int(w, "mask_width", tissue->mask_width);
+    sw_json_put_int(w, "mask_height", tissue->mask_height);
+    sw_json_put_int(w, "slide_width", tissue->width);
+    sw_json_put_int(w, "slide_height", tissue->height);
+    sw_json_end_object(w);
+}
+
 sw_status sw_tissue_write_geojson(const sw_tissue *tissue, const char *path, sw_error *err)
 {
     SW_CLEANUP(sw_buf_free) sw_buf text = {0};
@@ -153,6 +166,7 @@ sw_status sw_tissue_write_geojson(const sw_tissue *tissue, const char *path, sw_
     sw_json_object(&w);
     sw_json_key(&w, "type");
     sw_json_string(&w, "FeatureCollection");
+    put_mask(&w, tissue);
     sw_json_key(&w, "features");
     sw_json_array(&w);
     for (int64_t i = 0; i < tissue->n_contours; i++) put_contour(&w, tissue, &tissue->contour[i]);

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "tissue/own_contours.h"
 
 #define DRAWN_PIXELS 16000000 /* of a mask that replaces the segmentation */
 
@@ -18,6 +19,7 @@ typedef struct drawing {
     uint8_t *taken, *out, *flip; /* [height, width], owned; flip: where a row changes between out and in */
     int64_t first_row, end_row;  /* with marks in flip */
     size_t n_taken; /* features */
+    sw_json *root;  /* of annotations, owned */
 } drawing;
 
 static void drawing_free(drawing *d)
@@ -25,6 +27,7 @@ static void drawing_free(drawing *d)
     sw_free(d->taken);
     sw_free(d->out);
     sw_free(d->flip);
+    sw_json_free(d->root);
 }
 
 /* --- pictures */
@@ -119,12 +122,16 @@ static bool named(const char *names, const char *name)
     return false;
 }
 
+static const char *class_of(const sw_json *feature)
+{
+    const sw_json *class = sw_json_get(sw_json_get(feature, "properties"), "classification");
+    return sw_json_text(sw_json_get(class, "name"), sw_json_text(class, ""));
+}
+
 static sw_status draw_feature(drawing *d, size_t index, const sw_json *feature, const sw_mask_options *o, sw_error *err)
 {
     const sw_json *geometry = sw_json_get(feature, "geometry"), *shape = sw_json_get(geometry, "coordinates");
-    const sw_json *class = sw_json_get(sw_json_get(feature, "properties"), "classification");
-    const char *name = sw_json_text(sw_json_get(class, "name"), sw_json_text(class, ""));
-    const char *type = sw_json_text(sw_json_get(geometry, "type"), "");
+    const char *name = class_of(feature), *type = sw_json_text(sw_json_get(geometry, "type"), "");
     bool many = strcmp(type, "MultiPolygon") == 0, out = named(o->exclude, name);
     if (!many && strcmp(type, "Polygon") != 0) return SW_OK; /* points and lines have no area */
     if (!out && o->include[0] && !named(o->include, name)) return SW_OK;
@@ -138,13 +145,11 @@ static sw_status draw_feature(drawing *d, size_t index, const sw_json *feature, 
 
 static sw_status draw_features(drawing *d, const sw_mask_options *o, sw_error *err)
 {
-    SW_CLEANUP(sw_json_free_ptr) sw_json *root = NULL;
     size_t pixels = (size_t)(d->width * d->height);
     d->out = sw_calloc(pixels, 1);
     d->flip = sw_calloc(pixels, 1);
     if (!d->out || !d->flip) return sw_nomem(err);
-    SW_TRY(sw_json_read(d->path, &root, err));
-    const sw_json *features = sw_json_is_array(root) ? root : sw_json_get(root, "features");
+    const sw_json *features = sw_json_is_array(d->root) ? d->root : sw_json_get(d->root, "features");
     if (!sw_json_is_array(features)) {
         return sw_error_set(err, SW_E_FORMAT, "%s: no list of features; export the annotations as GeoJSON (a FeatureCollection)", d->path);
     }
@@ -181,10 +186,23 @@ static sw_status draw(drawing *d, const sw_mask_options *o, sw_error *err)
 {
     d->taken = sw_calloc((size_t)(d->width * d->height), 1);
     if (!d->taken) return sw_nomem(err);
-    if (sw_path_has_ext(d->path, "geojson") || sw_path_has_ext(d->path, "json")) return draw_features(d, o, err);
+    if (d->root) return draw_features(d, o, err);
     if (o->include[0] || o->exclude[0])
         return sw_error_set(err, SW_E_INVALID, "slide %s: %s is a picture, which has no classes to include or exclude", d->slide_id, d->path);
     return draw_picture(d, err);
+}
+
+/* Contours that we wrote, where all of them are taken: drawn again they would lose half a pixel at their right and lower edges, and
+ * with it patches. *ours false: the file is another, or has to be drawn. */
+static sw_status take_own(const drawing *d, const sw_slide_info *info, const sw_mask_options *o, sw_tissue *out, bool *ours, sw_error *err)
+{
+    const sw_json *features = sw_json_get(d->root, "features");
+    *ours = sw_json_get(d->root, SW_OWN_CONTOURS) && sw_json_count(features) > 0;
+    for (size_t i = 0; *ours && i < sw_json_count(features); i++) {
+        const char *name = class_of(sw_json_at(features, i));
+        *ours = !named(o->exclude, name) && (!o->include[0] || named(o->include, name));
+    }
+    return *ours ? sw_own_contours(d->root, info, out, ours, err) : SW_OK;
 }
 
 sw_status sw_tissue_apply_mask(sw_tissue *tissue, const sw_slide *slide, const sw_mask_options *o, sw_error *err)
@@ -192,9 +210,18 @@ sw_status sw_tissue_apply_mask(sw_tissue *tissue, const sw_slide *slide, const s
     const sw_slide_info *info = sw_slide_get_info(slide);
     SW_AUTOFREE char *path = NULL;
     SW_CLEANUP(drawing_free) drawing d = {.slide_id = info->slide_id, .width = tissue->mask_width, .height = tissue->mask_height};
-    bool within = o->mode == SW_MASK_WITHIN;
+    SW_CLEANUP(sw_tissue_free) sw_tissue own = {0};
+    bool within = o->mode == SW_MASK_WITHIN, ours = false;
     SW_TRY(file_of(info->slide_id, o, &path, err));
     d.path = path;
+    if (sw_path_has_ext(path, "geojson") || sw_path_has_ext(path, "json")) SW_TRY(sw_json_read(path, &d.root, err));
+    if (d.root) SW_TRY(take_own(&d, info, o, &own, &ours, err));
+    if (ours && !within) {
+        sw_tissue_free(tissue);
+        *tissue = own;
+        memset(&own, 0, sizeof own);
+        return SW_OK;
+    }
     if (!within) {
         double reduce = fmax(1, sqrt((double)info->width * (double)info->height / DRAWN_PIXELS));
         d.width = (int64_t)fmax(1, floor((double)info->width / reduce));
@@ -202,7 +229,8 @@ sw_status sw_tissue_apply_mask(sw_tissue *tissue, const sw_slide *slide, const s
     }
     d.scale_x = (double)info->width / (double)d.width;
     d.scale_y = (double)info->height / (double)d.height;
-    SW_TRY(draw(&d, o, err));
+    if (ours && own.mask_width == d.width && own.mask_height == d.height) d.taken = SW_STEAL(own.mask);
+    else SW_TRY(draw(&d, o, err));
     for (int64_t i = 0; within && i < d.width * d.height; i++) d.taken[i] &= tissue->mask[i];
     SW_CLEANUP(sw_tissue_free) sw_tissue made = {.width = info->width,
                                                  .height = info->height,

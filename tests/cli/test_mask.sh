@@ -29,20 +29,24 @@ tile "$slides/$first.tif" --clam "$T/c" --mask "$T/masks/$first.geojson" --exclu
 expect_status "half of the slide" 0
 check "is tissue" grep -qE " 50\.0%| 49\.[89]%" "$T/out"
 
-# Contours of a TRIDENT job, written and read again: the patches are where the segmentation put them, but for single ones at
-# the border, since annotations are drawn by pixel centres. And as TRIDENT's own files have them: a number of the tissue in
-# place of a class, and an inner ring.
+# Contours of a TRIDENT job, written and read again: the patches are those of the segmentation, to the last one. Without the member
+# by which we know our own files they are drawn by pixel centres, and single patches at the border may differ. And as TRIDENT's own
+# files have them: a number of the tissue in place of a class, and an inner ring.
 tile "$slides" --trident "$T/job" --store "$T/cut" "${cut[@]}"
 tile "$slides" --store "$T/again" --mask "$T/job/contours_geojson" "${cut[@]}"
 expect_status "contours_geojson is read" 0
-for store in cut again; do # slide, position and content, without the patch's number
+mkdir "$T/plain"
+for file in "$T/job/contours_geojson"/*.geojson; do sed 's/"slidewise":{[^}]*},//' "$file" >"$T/plain/$(basename "$file")"; done
+tile "$slides" --store "$T/drawn" --mask "$T/plain" "${cut[@]}"
+for store in cut again drawn; do # slide, position and content, without the patch's number
     "$SLIDEWISE" store export "$T/$store" "$T/$store.out" --quiet >/dev/null
     (cd "$T/$store.out" && find . -name '*.jpg' -exec cksum {} +) | sed -E 's,[0-9]+_x,x,' | sort >"$T/$store.list"
 done
-both=$(comm -12 "$T/cut.list" "$T/again.list" | wc -l)
-either=$(sort -u "$T/cut.list" "$T/again.list" | wc -l)
+both=$(comm -12 "$T/cut.list" "$T/drawn.list" | wc -l)
+either=$(sort -u "$T/cut.list" "$T/drawn.list" | wc -l)
 check "some patches are cut" test "$both" -gt 100
-check "and the same ones again, but for one in a hundred" test $((100 * (either - both))) -le "$either"
+check "and the same ones again" cmp -s "$T/cut.list" "$T/again.list"
+check "drawn, but for one in a hundred" test $((100 * (either - both))) -le "$either"
 echo '{"type":"FeatureCollection","name":"'"$first"'","features":[{"type":"Feature","properties":{"tissue_id":0},"geometry":{"type":"Polygon","coordinates":[[[0.0,0.0],[1024.0,0.0],[1024.0,1024.0],[0.0,1024.0],[0.0,0.0]],[[256.0,256.0],[256.0,768.0],[768.0,768.0],[768.0,256.0],[256.0,256.0]]]}}]}' >"$T/theirs.geojson"
 tile "$slides/$first.tif" --store "$T/theirs" --mask "$T/theirs.geojson" "${cut[@]}"
 expect_status "TRIDENT's own form is read" 0
