@@ -74,6 +74,9 @@ typedef struct sw_attend_one_attr {
     bool reduced; /* products may round q, k and the gradient of the logits to bfloat16; sums, statistics and results stay
                      as they are. A backend that gains nothing from it ignores it. */
 } sw_attend_one_attr;
+typedef struct sw_attend_attr {
+    double scale; /* 1/sqrt(d) */
+} sw_attend_attr;
 /* Discrete-time survival: a bag whose event falls into bin y costs -log S(y-1) - log h(y), a censored one
  * (1 - alpha) * -log S(y), where h = sigmoid(logits), S(k) = product of 1 - h up to k, and nothing below eps is logged. */
 typedef struct sw_survival_nll_attr {

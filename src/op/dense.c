@@ -70,6 +70,32 @@ sw_status sw_infer_attend_one(SW_INFER_ARGS)
     return SW_OK;
 }
 
+sw_status sw_infer_attend(SW_INFER_ARGS)
+{
+    const sw_tensor *q = in[0], *k = in[1], *v = in[2];
+    const char *wrong = NULL;
+    sw_op_text a, b, c;
+    (void)attr_;
+    SW_TRY(sw_op_need("attend", "q", q, 3, "[g, m, d]", err));
+    SW_TRY(sw_op_need("attend", "k", k, 3, "[g, n, d]", err));
+    SW_TRY(sw_op_need("attend", "v", v, 3, "[g, n, e]", err));
+    SW_TRY(sw_op_same_dtype("attend", q, k, err));
+    SW_TRY(sw_op_same_dtype("attend", q, v, err));
+    const int64_t *qs = q->shape.dim, *ks = k->shape.dim, *vs = v->shape.dim;
+    if (qs[0] != ks[0] || qs[0] != vs[0]) wrong = "they differ in groups, the first dimension";
+    else if (qs[2] != ks[2]) wrong = "queries and keys differ in width, the last dimension";
+    else if (ks[1] != vs[1]) wrong = "each key has one row of v";
+    else if (ks[1] < 1 || qs[2] < 1 || vs[2] < 1) wrong = "keys and values cannot be empty";
+    if (wrong) {
+        return sw_error_set(err, SW_E_INVALID, "attend: q %s, k %s and v %s do not fit: %s", sw_op_shape(q, &a),
+                            sw_op_shape(k, &b), sw_op_shape(v, &c), wrong);
+    }
+    shape[0] = SW_SHAPE(qs[0], qs[1], vs[2]);
+    shape[1] = SW_SHAPE(qs[0], qs[1]);
+    dtype[0] = dtype[1] = q->dtype;
+    return SW_OK;
+}
+
 sw_status sw_infer_softmax(SW_INFER_ARGS)
 {
     (void)attr_;

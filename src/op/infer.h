@@ -42,6 +42,7 @@ sw_status sw_infer_norm_pool(SW_INFER_ARGS);
 sw_status sw_infer_linear(SW_INFER_ARGS);
 sw_status sw_infer_matmul(SW_INFER_ARGS);
 sw_status sw_infer_attend_one(SW_INFER_ARGS);
+sw_status sw_infer_attend(SW_INFER_ARGS);
 sw_status sw_infer_softmax(SW_INFER_ARGS);
 sw_status sw_infer_cross_entropy(SW_INFER_ARGS);
 sw_status sw_infer_survival_nll(SW_INFER_ARGS);

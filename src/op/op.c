@@ -37,6 +37,7 @@ static const sw_op_def table[] = {
     ROW(CONCAT, sw_infer_concat, 0, 0),
     ROW(MATMUL, sw_infer_matmul, sizeof(sw_matmul_attr), 0),
     ROW(ATTEND_ONE, sw_infer_attend_one, sizeof(sw_attend_one_attr), 0),
+    ROW(ATTEND, sw_infer_attend, sizeof(sw_attend_attr), 0),
     ROW(CROSS_ENTROPY, sw_infer_cross_entropy, 0, 1u << 1),
     ROW(SURVIVAL_NLL, sw_infer_survival_nll, sizeof(sw_survival_nll_attr), 1u << 1),
     ROW(COX, sw_infer_cox, 0, 1u << 1),
@@ -136,6 +137,8 @@ double sw_op_macs(sw_op_id op, const void *attr, const sw_tensor *const *in, con
     case SW_OP_MATMUL: return outputs * (double)x->dim[((const sw_matmul_attr *)attr)->transpose_a ? x->rank - 2 : x->rank - 1];
     /* every query with every key, and the weights with the values */
     case SW_OP_ATTEND_ONE: return outputs * (double)x->dim[1] * (double)(x->dim[2] + 1);
+    case SW_OP_ATTEND:
+        return (double)(x->dim[0] * x->dim[1]) * (double)in[1]->shape.dim[1] * (double)(x->dim[2] + in[2]->shape.dim[2]);
     default: return 0.0;
     }
 }

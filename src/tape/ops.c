@@ -146,6 +146,12 @@ sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale,
     return OP(t, SW_OP_ATTEND_ONE, &attr, q, k, v);
 }
 
+sw_var *sw_attend(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale)
+{
+    const sw_attend_attr attr = {scale};
+    return OP(t, SW_OP_ATTEND, &attr, q, k, v);
+}
+
 sw_var *sw_cross_entropy(sw_tape *t, sw_var *logits, sw_var *labels)
 {
     return OP(t, SW_OP_CROSS_ENTROPY, NULL, logits, labels);

@@ -37,6 +37,9 @@ sw_var *sw_rows(sw_tape *t, sw_var *x, int64_t first, int64_t count);
 sw_var *sw_concat(sw_tape *t, sw_var *a, sw_var *b);
 sw_var *sw_matmul(sw_tape *t, sw_var *a, sw_var *b, bool transpose_a, bool transpose_b);
 sw_var *sw_attend_one(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale, bool reduced);
+/* softmax(scale * q k^T) v without the matrix of weights: q [g, m, d], k [g, n, d], v [g, n, e] -> [g, m, e]; memory grows with
+ * m + n in both directions. sw_var_saved(y, 0): the logarithm of each query's sum of powers, [g, m]. */
+sw_var *sw_attend(sw_tape *t, sw_var *q, sw_var *k, sw_var *v, double scale);
 sw_var *sw_cross_entropy(sw_tape *t, sw_var *logits, sw_var *labels);
 /* targets i32 [b, 2]: (bin, 1 if censored). Spec of the loss: sw_survival_nll_attr. */
 sw_var *sw_survival_nll(sw_tape *t, sw_var *logits, sw_var *targets, double alpha, double eps);

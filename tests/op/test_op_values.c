@@ -208,6 +208,22 @@ TEST(streamed_attention_equals_the_matrix)
     on_each(attention);
 }
 
+/* Two groups; the second one's logits reach 10 000 and single keys win, or tie. */
+static void wide_attention(sw_backend *be)
+{
+    const double q[8] = {0, 0, 1, 0, 10, 0, 0, 3}, k[8] = {1, 5, 0, 7, 1000, 0, -1000, 0};
+    const double v[12] = {1, 2, 3, 5, 6, 7, 1, 0, -1, 0, 1, 2};
+    const double e = 2.71828182846, one = e / (e + 1), other = 1 / (e + 1);
+    const double y[12] = {3, 4, 5, one + 5 * other, 2 * one + 6 * other, 3 * one + 7 * other, 1, 0, -1, 0.5, 0.5, 0.5};
+    sw_tensor in[3] = {tensor_of(be, SHAPE(2, 2, 2), q), tensor_of(be, SHAPE(2, 2, 2), k), tensor_of(be, SHAPE(2, 2, 3), v)};
+    expect(be, SW_OP_ATTEND, &(sw_attend_attr){1.0}, in, 3, y, 12, 1e-6);
+}
+
+TEST(attention_with_several_columns_by_hand)
+{
+    on_each(wide_attention);
+}
+
 static void products(sw_backend *be)
 {
     const double a[6] = {1, 2, 3, 4, 5, 6}, b[6] = {1, 0, -1, 2, 1, 0}, ab[4] = {-2, 4, -2, 13};

@@ -87,6 +87,11 @@ static const op_case cases[] = {
      .tol = 4e-6, .cpu_tol = 1e-2},
     {"attend one reduced odd", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.5, true), {S(3, 49, 5), S(3, 49, 5), S(3, 49)},
      .tol = 4e-6, .cpu_tol = 1e-2},
+    {"attend", SW_OP_ATTEND, A(sw_attend_attr, 0.35), {S(2, 7, 8), S(2, 13, 8), S(2, 13, 5)}, .tol = 4e-6, .cpu_tol = 4e-5},
+    {"attend odd", SW_OP_ATTEND, A(sw_attend_attr, 0.5), {S(3, 19, 5), S(3, 6, 5), S(3, 6, 17)}, .tol = 4e-6, .cpu_tol = 4e-5},
+    {"attend one query", SW_OP_ATTEND, A(sw_attend_attr, 0.5), {S(2, 1, 3), S(2, 33, 3), S(2, 33, 4)}, .tol = 4e-6, .cpu_tol = 4e-5},
+    {"attend one key", SW_OP_ATTEND, A(sw_attend_attr, 0.5), {S(2, 5, 4), S(2, 1, 4), S(2, 1, 3)}, .tol = 4e-6, .cpu_tol = 4e-5},
+    {"attend of ones", SW_OP_ATTEND, A(sw_attend_attr, -1.5), {S(1, 1, 1), S(1, 2, 1), S(1, 2, 1)}, .tol = 4e-6, .cpu_tol = 4e-5},
     {"cross entropy", SW_OP_CROSS_ENTROPY, NULL, {S(5, 3), S(5)}, .saved = 2, NEAR},
     {"survival nll", SW_OP_SURVIVAL_NLL, A(sw_survival_nll_attr, 0.0, 1e-7), {S(9, 4), S(9, 2)}, .saved = 2, NEAR},
     {"survival nll alpha", SW_OP_SURVIVAL_NLL, A(sw_survival_nll_attr, 0.4, 1e-7), {S(12, 5), S(12, 2)}, .saved = 2, NEAR},
@@ -147,6 +152,8 @@ static const op_case large[] = {
     {"attend one 1024", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.177, false), {S(2, 1024, 32), S(2, 1024, 32), S(2, 1024)}, NEAR},
     {"attend one reduced 1024", SW_OP_ATTEND_ONE, A(sw_attend_one_attr, 0.177, true),
      {S(2, 1024, 32), S(2, 1024, 32), S(2, 1024)}, NEAR},
+    {"attend 500", SW_OP_ATTEND, A(sw_attend_attr, 0.177), {S(2, 500, 32), S(2, 333, 32), S(2, 333, 64)}, NEAR},
+    {"attend of 4 landmarks", SW_OP_ATTEND, A(sw_attend_attr, 0.125), {S(2, 4, 64), S(2, 1500, 64), S(2, 1500, 64)}, NEAR},
     {"matmul 4096", SW_OP_MATMUL, A(sw_matmul_attr, false, false), {S(4, 1, 4096), S(4, 4096, 128)}, NEAR},
 };
 enum { LARGE = sizeof large / sizeof large[0] };

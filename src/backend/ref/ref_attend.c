@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Streamed attention onto one value column: P = softmax(q k^T scale) v without the n x n matrix. */
+/* Streamed attention, onto one value column and onto several: softmax(q k^T scale) v without the matrix of weights. */
 #include <math.h>
 #include <string.h>
 
@@ -18,8 +18,10 @@
 #undef SUFFIX
 
 SW_REF_BOTH(attend_one)
+SW_REF_BOTH(attend)
 
 void sw_ref_attend_kernels(sw_kernels *table)
 {
     table[SW_OP_ATTEND_ONE] = (sw_kernels){attend_one_forward, attend_one_backward, SW_NEEDS_BOTH};
+    table[SW_OP_ATTEND] = (sw_kernels){attend_forward, attend_backward, SW_NEEDS_BOTH};
 }
