@@ -189,7 +189,7 @@ static sw_status measure(const bench_args *args, sw_error *err)
     SW_TRY(bench_int(args, "repeats", 7, 1, 1000, &repeats, err));
     int threads = common.backend.threads > 0 ? common.backend.threads : sw_cpu_count();
     if (threads > 64) return sw_error_set(err, SW_E_INVALID, "%d threads: bench_floor measures at most 64", threads);
-    if (threads > 1) SW_TRY(sw_pool_new(threads - 1, &pool, err)); /* the calling thread works too */
+    if (threads > 1) SW_TRY(sw_pool_new(threads, &pool, err));
     printf("threads %d\n", threads);
     sw_status status = floating(&j, pool, threads, repeats, f32_work(), "f32_gflops", err);
     if (status == SW_OK) status = floating(&j, pool, threads, repeats, bf16_work(), "bf16_gflops", err);

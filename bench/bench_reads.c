@@ -107,8 +107,7 @@ static sw_status run(const bench_args *args, work *w, sw_error *err)
     if (!w->path) return sw_error_set(err, SW_E_INVALID, "store=DIR is missing: what slidewise tile wrote");
     w->decode = decode;
     w->open = opens != 0;
-    /* whoever waits for a pool works as well */
-    if (threads != 1) SW_TRY(sw_pool_new(threads > 0 ? (int)threads - 1 : 0, &w->pool, err));
+    if (threads != 1) SW_TRY(sw_pool_new((int)threads, &w->pool, err));
     SW_TRY(sw_store_open(w->path, &w->store, err));
     SW_TRY(make_order(w, err));
     if (w->open) sw_store_close(&w->store);

@@ -224,8 +224,7 @@ static sw_status prepare(const bench_args *args, work *w, sw_error *err)
     w->options.settings.passthrough = passthrough != 0;
     w->options.openslide_only = strcmp(bench_text(args, "reader", "auto"), "openslide") == 0;
     w->options.threads = (int)threads;
-    /* whoever waits for a pool works as well */
-    if (threads != 1) SW_TRY(sw_pool_new(threads > 0 ? (int)threads - 1 : 0, &w->pool, err));
+    if (threads != 1) SW_TRY(sw_pool_new((int)threads, &w->pool, err));
     for (size_t i = 0; i < w->list.count; i++) SW_TRY(count_patches(w, (int64_t)i, err));
     if (w->out) SW_TRY(sw_mkdir_p(w->out, err));
     return SW_OK;

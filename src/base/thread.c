@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One list of open jobs under one lock. Workers take the next index of the first job that has one; the
  * newest job stands first, so that nested work is done before more of the outer work is begun. Whoever
- * waits for a job first does its unclaimed indices himself: waiting can therefore never lock up. */
+ * waits for a job first does its unclaimed indices himself: waiting can therefore never lock up.
+ * A pool of n threads has n seats, and work is done on a seat only, by its own threads and by callers alike. Whoever calls from
+ * inside a task keeps the seat he has, also while he waits for the last indices of his job, which others do on theirs: nobody who
+ * waits for a seat is waited for by one who has it. */
 #include "base/thread.h"
 
 #include <pthread.h>
@@ -19,10 +22,19 @@ typedef struct job {
     int active;    /* indices being worked on */
 } job;
 
+/* A thread at work, on its stack. */
+typedef struct seat {
+    struct seat *next;
+    pthread_t thread;
+} seat;
+
 struct sw_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake; /* for workers: there may be an index to claim */
-    pthread_cond_t done; /* for waiters: an index was finished */
+    pthread_cond_t done; /* for waiters: an index was finished, a seat may be free */
+    seat *seats;         /* those taken */
+    int n_seats;         /* as many, at most `threads` */
+    int standing;        /* workers that found an index and no seat */
     job jobs;            /* ring head */
     bool stopping;
     int limit;     /* threads with a number below it may work */
@@ -64,13 +76,42 @@ static job *claimable(sw_pool *pool)
     return NULL;
 }
 
-static void work_one(sw_pool *pool, job *j)
+/* Whether the calling thread is inside a task. */
+static bool is_seated(const sw_pool *pool)
 {
+    for (const seat *s = pool->seats; s; s = s->next) {
+        if (pthread_equal(s->thread, pthread_self())) return true;
+    }
+    return false;
+}
+
+static bool may_work(const sw_pool *pool, bool seated)
+{
+    return seated || pool->n_seats < pool->threads;
+}
+
+static void leave_seat(sw_pool *pool, seat *mine)
+{
+    seat **at = &pool->seats;
+    while (*at != mine) at = &(*at)->next;
+    *at = mine->next;
+    pool->n_seats--;
+    if (pool->standing > 0) pthread_cond_broadcast(&pool->wake);
+}
+
+static void work_one(sw_pool *pool, job *j, bool seated)
+{
+    seat mine = {.next = pool->seats, .thread = pthread_self()};
     int64_t index = j->begin++;
     j->active++;
+    if (!seated) {
+        pool->seats = &mine;
+        pool->n_seats++;
+    }
     pthread_mutex_unlock(&pool->lock);
     j->work(j, index);
     pthread_mutex_lock(&pool->lock);
+    if (!seated) leave_seat(pool, &mine);
     j->active--;
     pthread_cond_broadcast(&pool->done);
 }
@@ -95,9 +136,14 @@ static void *worker(void *arg)
         }
         bool may = number < pool->limit || pool->waiting > 0;
         job *j = may ? claimable(pool) : NULL;
-        if (j) work_one(pool, j);
-        else if (pool->stopping) break;
-        else pthread_cond_wait(&pool->wake, &pool->lock);
+        if (j && may_work(pool, false)) {
+            work_one(pool, j, false);
+            continue;
+        }
+        if (!j && pool->stopping) break;
+        pool->standing += j != NULL;
+        pthread_cond_wait(&pool->wake, &pool->lock);
+        pool->standing -= j != NULL;
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -201,7 +247,11 @@ sw_status sw_pool_for(sw_pool *pool, int64_t count, sw_pool_fn fn, void *ctx, sw
     loop l = {.job = {.work = loop_work, .limit = count}, .pool = pool, .fn = fn, .ctx = ctx, .failed = -1};
     pthread_mutex_lock(&pool->lock);
     list_job(pool, &l.job);
-    while (l.job.begin < l.job.limit) work_one(pool, &l.job);
+    bool seated = is_seated(pool);
+    while (l.job.begin < l.job.limit) {
+        if (may_work(pool, seated)) work_one(pool, &l.job, seated);
+        else pthread_cond_wait(&pool->done, &pool->lock);
+    }
     while (l.job.active > 0) pthread_cond_wait(&pool->done, &pool->lock);
     unlist_job(&l.job);
     pthread_mutex_unlock(&pool->lock);
@@ -271,13 +321,14 @@ sw_status sw_prefetch_new(sw_pool *pool, int64_t count, int ahead, sw_produce_fn
 }
 
 /* Waits, with the lock held, until the slot of index `taken` is filled; makes it here when no worker
- * has begun it. */
+ * has begun it and a seat is free. */
 static void wait_for_slot(sw_prefetch *p, const slot *s)
 {
+    bool seated = is_seated(p->pool);
     p->pool->waiting++;
     pthread_cond_broadcast(&p->pool->wake);
     while (!s->ready) {
-        if (p->job.begin == p->taken) work_one(p->pool, &p->job);
+        if (p->job.begin == p->taken && may_work(p->pool, seated)) work_one(p->pool, &p->job, seated);
         else pthread_cond_wait(&p->pool->done, &p->pool->lock);
     }
     p->pool->waiting--;

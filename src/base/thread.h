@@ -11,7 +11,8 @@
 int sw_cpu_count(void); /* CPUs this process may use (affinity and cgroup quota respected) */
 
 typedef struct sw_pool sw_pool;
-/* threads 0: as many as sw_cpu_count() says. */
+/* threads 0: as many as sw_cpu_count() says. At most so many tasks run at once, on the pool's threads and the callers' together:
+ * a caller that waits takes the place of one of its threads. */
 sw_status sw_pool_new(int threads, sw_pool **out, sw_error *err) SW_MUST_CHECK;
 void sw_pool_free(sw_pool *pool); /* waits for what is queued; free its prefetches first */
 int sw_pool_threads(const sw_pool *pool); /* NULL: 1 */
@@ -21,7 +22,7 @@ void sw_pool_limit(sw_pool *pool, int threads);
 /* Its threads give way to others: their priority falls by `nice` steps (1 to 19, counted from the start), for good. */
 void sw_pool_step_back(sw_pool *pool, int nice);
 
-/* Runs fn(ctx, i) for i in [0, count) on the pool and the calling thread; returns the error of the
+/* Runs fn(ctx, i) for i in [0, count) on the pool and, where one of its threads is idle, the calling thread; returns the error of the
  * LOWEST failing i (later items may have been skipped). May be called from inside a pool task.
  * pool NULL: runs serially on the calling thread. */
 typedef sw_status (*sw_pool_fn)(void *ctx, int64_t index, sw_error *err);

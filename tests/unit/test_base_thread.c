@@ -6,6 +6,7 @@
 #include "base/cpu.h"
 #include "test.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -256,6 +257,77 @@ static sw_status slow_item(void *ctx, int64_t index, void **item, sw_error *err)
     atomic_fetch_add(&w->sum, 1);
     *item = &w->visited[index];
     return SW_OK;
+}
+
+static void count_in(work *w)
+{
+    int now = atomic_fetch_add(&w->outstanding, 1) + 1;
+    for (int most = atomic_load(&w->most_outstanding); now > most;) {
+        if (atomic_compare_exchange_weak(&w->most_outstanding, &most, now)) break;
+    }
+    usleep(300);
+}
+
+static sw_status count_one(void *ctx, int64_t index, sw_error *err)
+{
+    work *w = ctx;
+    (void)err;
+    count_in(w);
+    atomic_fetch_sub(&w->outstanding, 1);
+    atomic_fetch_add(&w->visited[index], 1);
+    return SW_OK;
+}
+
+/* Counted before the loop inside and after it: a task that waits for its own is not counted twice. */
+static sw_status count_nested(void *ctx, int64_t index, sw_error *err)
+{
+    work *w = ctx;
+    SW_TRY(count_one(ctx, index, err));
+    SW_TRY(sw_pool_for(w->pool, 4, count_one, ctx, err));
+    return count_one(ctx, index, err);
+}
+
+static sw_status count_item(void *ctx, int64_t index, void **item, sw_error *err)
+{
+    work *w = ctx;
+    SW_TRY(count_nested(ctx, index, err));
+    *item = &w->visited[index];
+    return SW_OK;
+}
+
+/* A second thread that calls the same pool. */
+static void *call_beside(void *ctx)
+{
+    work *w = ctx;
+    sw_error err = {0};
+    return sw_pool_for(w->pool, 30, count_nested, w, &err) == SW_OK ? w : NULL;
+}
+
+TEST(no_more_than_its_threads_are_busy)
+{
+    sw_error err = {0};
+    for (int threads = 1; threads <= 4; threads++) {
+        work w = {0};
+        sw_prefetch *p = NULL;
+        pthread_t beside;
+        void *ended = NULL, *item = NULL;
+        CHECK_OK(sw_pool_new(threads, &w.pool, &err));
+        CHECK_OK(sw_pool_for(w.pool, 40, count_one, &w, &err));
+        CHECK_INT(atomic_load(&w.most_outstanding), threads);
+        CHECK_OK(sw_prefetch_new(w.pool, 40, 3 * threads, count_item, NULL, &w, &p, &err));
+        CHECK_INT(pthread_create(&beside, NULL, call_beside, &w), 0);
+        for (int i = 0; i < 40; i++) { /* the caller works where it waits, and calls a loop of its own */
+            CHECK_OK(sw_prefetch_next(p, &item, NULL, &err));
+            CHECK(item == &w.visited[i]);
+            if (i % 8 == 0) CHECK_OK(sw_pool_for(w.pool, 6, count_nested, &w, &err));
+        }
+        CHECK_INT(pthread_join(beside, &ended), 0);
+        CHECK(ended == &w);
+        sw_prefetch_free(p);
+        sw_pool_free(w.pool);
+        CHECK_INT(atomic_load(&w.most_outstanding), threads);
+        CHECK_INT(atomic_load(&w.outstanding), 0);
+    }
 }
 
 TEST(a_limit_holds_until_somebody_waits)
