@@ -195,7 +195,7 @@ static sw_status go(int argc, char **argv, bench *b, sw_error *err)
     const sw_store_scale *known = sw_store_scale_get(b->store, 0, 0);
     if (!known || known->n_patches == 0) return sw_error_set(err, SW_E_INVALID, "%s: no patch in it", argv[1]);
     b->patch_px = known->patch_px;
-    b->rule = sw_pixel_rule_of(SW_CHANNELS_RGB);
+    b->rule = sw_pixel_rule_of(SW_CHANNELS_RGB, SW_PIXELS_IMAGENET);
     SW_TRY(sw_maker_take(&b->makers, &b->maker, err));
     b->planes = sw_aligned_alloc(64, 3 * (size_t)b->px * (size_t)b->px * sizeof(float));
     b->rgb = sw_malloc(3 * (size_t)b->patch_px * (size_t)b->patch_px);

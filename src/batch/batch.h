@@ -117,6 +117,7 @@ const char *sw_batch_timing_limit(const sw_batch_timing *timing);
 typedef struct sw_loader_options {
     sw_augment augment;
     sw_channel_order channel_order;
+    sw_pixel_norm normalise;
     double oversample; /* of each class at least so many bags as this times those of the largest; 0: as they are */
     bool pad;
     int64_t batch_bags;
@@ -201,6 +202,7 @@ typedef struct sw_eval_loader_options {
     int crop_px;
     int64_t chunk_patches;
     sw_channel_order channel_order;
+    sw_pixel_norm normalise;
     int ahead; /* chunks in memory, >= 1: prepared, or handed out and not done with */
     const sw_crop *crop; /* [patches of the source] how each is cut, borrowed; NULL: whole */
     bool scaled;         /* with `crop`: as augment.fast_decode scaled */

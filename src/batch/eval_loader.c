@@ -83,7 +83,7 @@ sw_status sw_eval_loader_new(sw_patch_source *source, const sw_eval_loader_optio
     SW_AUTOFREE sw_eval_loader *l = sw_calloc(1, sizeof(*l));
     if (!l) return sw_nomem(err);
     *l = (sw_eval_loader){.source = source, .options = *options, .pool = pool,
-                          .rule = sw_pixel_rule_of(options->channel_order)};
+                          .rule = sw_pixel_rule_of(options->channel_order, options->normalise)};
     l->rule.scaled = options->crop && options->scaled;
     int64_t chunks = (sw_patch_source_count(source) + options->chunk_patches - 1) / options->chunk_patches;
     sw_makers_init(&l->makers);

@@ -45,10 +45,10 @@ int sw_loader_workers(const sw_loader_count *before, const sw_loader_count *afte
     return needed < 1 ? 1 : needed > most ? most : (int)needed;
 }
 
-sw_pixel_rule sw_pixel_rule_of(sw_channel_order order)
+sw_pixel_rule sw_pixel_rule_of(sw_channel_order order, sw_pixel_norm norm)
 {
     sw_pixel_rule rule = {.swap = order == SW_CHANNELS_BGR_AS_REFERENCE};
-    sw_normalise(rule.scale, rule.offset);
+    sw_normalise(norm, rule.scale, rule.offset);
     return rule;
 }
 

@@ -25,7 +25,7 @@ typedef struct sw_pixel_rule {
     bool scaled; /* decode at 1/2 or 1/4 where the crop is so much larger than the result: fast, not exact */
     float scale[3], offset[3];
 } sw_pixel_rule;
-sw_pixel_rule sw_pixel_rule_of(sw_channel_order order);
+sw_pixel_rule sw_pixel_rule_of(sw_channel_order order, sw_pixel_norm norm);
 
 /* What a thread works with: a decoder and memory that stay from patch to patch. For one thread at a time. */
 typedef struct sw_maker {

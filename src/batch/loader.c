@@ -53,7 +53,7 @@ struct sw_loader {
 
 sw_loader_options sw_loader_options_of(const sw_config *config)
 {
-    return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order,
+    return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order, .normalise = config->encoder.normalise,
                                .oversample = config->train.oversample, .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
                                .drop_last = config->train.drop_last, .seed = (uint64_t)config->run.seed,
                                .chunk_patches = config->train.chunk_patches, .ahead = 1, .once = config->encoder.frozen};
@@ -254,7 +254,7 @@ sw_status sw_loader_new(const sw_store *store, const sw_dataset *dataset, sw_spl
     l->scales = *scales;
     l->options = *options;
     l->pool = pool;
-    l->rule = sw_pixel_rule_of(options->channel_order);
+    l->rule = sw_pixel_rule_of(options->channel_order, options->normalise);
     l->rule.scaled = options->augment.fast_decode == SW_DECODE_SCALED;
     l->draw = (sw_draw){.store = store, .dataset = dataset, .scales = &l->scales, .options = &l->options};
     SW_TRY(choose_bags(l, split, err));

@@ -37,6 +37,8 @@ typedef enum sw_cfg_preset {
 typedef enum sw_augment_share { SW_SHARE_PATCH, SW_SHARE_CHUNK } sw_augment_share;
 typedef enum sw_fast_decode { SW_DECODE_EXACT, SW_DECODE_SCALED } sw_fast_decode;
 typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } sw_channel_order;
+typedef enum sw_pixel_norm { SW_PIXELS_IMAGENET, SW_PIXELS_UNIT } sw_pixel_norm;
+typedef enum sw_cfg_eval_stats { SW_CFG_STATS_RUNNING, SW_CFG_STATS_BATCH } sw_cfg_eval_stats;
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
 typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw_cfg_act;
@@ -118,6 +120,8 @@ typedef struct sw_config {
         char *name, *weights;
         bool frozen, frozen_stats;
         sw_channel_order channel_order;
+        sw_pixel_norm normalise;
+        sw_cfg_eval_stats eval_stats;
     } encoder;
     struct {
         char *name;

@@ -119,6 +119,14 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
     if (c->train.nesterov && (c->train.optimizer != SW_CFG_SGD || c->train.momentum == 0)) {
         return sw_config_complain(place, err, "train.nesterov: true needs train.optimizer sgd and train.momentum above 0");
     }
+    if (c->encoder.eval_stats == SW_CFG_STATS_BATCH && (c->encoder.frozen || c->encoder.frozen_stats)) {
+        return sw_config_complain(place, err, "encoder.eval_stats: batch, but the encoder goes by the running statistics it starts with "
+                                              "(encoder.%s)", c->encoder.frozen ? "frozen" : "frozen_stats");
+    }
+    if (c->encoder.eval_stats == SW_CFG_STATS_BATCH && c->eval.chunk_patches == 0) {
+        return sw_config_complain(place, err, "encoder.eval_stats: batch needs eval.chunk_patches (such as 128): the statistics are those of "
+                                              "the patches encoded at once");
+    }
     if (c->encoder.frozen && c->train.encoder_lr > 0) {
         return sw_config_complain(place, err, "train.encoder_lr: %g, but the encoder does not learn (encoder.frozen)", c->train.encoder_lr);
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ResNet-18 and ResNet-50 (He et al. 2016; v1.5, stride in the 3x3), cut after layer3 and averaged over positions.
- * Names are torchvision's. */
+/* ResNet-18 and ResNet-50 (He et al. 2016; v1.5, stride in the 3x3), cut after layer3 or whole (to layer4), and averaged over
+ * positions. Names are torchvision's. */
 #include "base/mem.h"
 #include "encoder/encoder.h"
 
-enum { STAGES = 3, MAX_BLOCKS = 6 };
+enum { CUT = 3, STAGES = 4, MAX_BLOCKS = 6 };
 static const double EPS = 1e-5; /* of every batch norm */
 
 typedef struct bn {
@@ -24,7 +24,7 @@ typedef struct resnet {
     bool bottleneck;
     int conv1;
     bn norm1;
-    int n_blocks[STAGES];
+    int n_blocks[STAGES]; /* 0: cut off */
     block blocks[STAGES][MAX_BLOCKS];
 } resnet;
 
@@ -64,7 +64,7 @@ static void add_block(sw_nn_builder *b, block *k, bool bottleneck, int64_t in, i
     }
 }
 
-static sw_status build(sw_nn_builder *b, bool bottleneck, const int *n_blocks, void **state, sw_error *err)
+static sw_status build(sw_nn_builder *b, bool bottleneck, int stages, const int *n_blocks, void **state, sw_error *err)
 {
     resnet *r = sw_calloc(1, sizeof *r);
     if (!r) return sw_nomem(err);
@@ -73,7 +73,7 @@ static sw_status build(sw_nn_builder *b, bool bottleneck, const int *n_blocks, v
     r->conv1 = add_conv(b, 64, 3, 7, "", "conv1");
     r->norm1 = add_norm(b, 64, false, "", "bn1");
     int64_t in = 64;
-    for (int s = 0; s < STAGES; s++) {
+    for (int s = 0; s < stages; s++) {
         int64_t planes = (int64_t)64 << s;
         r->n_blocks[s] = n_blocks[s];
         for (int i = 0; i < n_blocks[s]; i++) {
@@ -86,14 +86,26 @@ static sw_status build(sw_nn_builder *b, bool bottleneck, const int *n_blocks, v
     return SW_OK;
 }
 
+static const int blocks18[] = {2, 2, 2, 2}, blocks50[] = {3, 4, 6, 3};
+
 static sw_status build18(sw_nn_builder *b, void **state, sw_error *err)
 {
-    return build(b, false, (const int[]){2, 2, 2}, state, err);
+    return build(b, false, CUT, blocks18, state, err);
+}
+
+static sw_status build18_full(sw_nn_builder *b, void **state, sw_error *err)
+{
+    return build(b, false, STAGES, blocks18, state, err);
 }
 
 static sw_status build50(sw_nn_builder *b, void **state, sw_error *err)
 {
-    return build(b, true, (const int[]){3, 4, 6}, state, err);
+    return build(b, true, CUT, blocks50, state, err);
+}
+
+static sw_status build50_full(sw_nn_builder *b, void **state, sw_error *err)
+{
+    return build(b, true, STAGES, blocks50, state, err);
 }
 
 /* What a forward pass carries along. */
@@ -112,15 +124,15 @@ static sw_var *leaf(const pass *p, int index)
 /* Without a gradient and with running statistics, batch norm is one more factor and addend of the convolution. */
 static bool folds(const pass *p, const sw_var *x, const sw_var *residual)
 {
-    if (p->mode->training || (sw_tape_recording(p->tape) && !p->frozen)) return false;
+    if (p->mode->training || p->mode->batch_stats || (sw_tape_recording(p->tape) && !p->frozen)) return false;
     return !sw_var_wants_grad(x) && !(residual && sw_var_wants_grad(residual));
 }
 
 static sw_batch_norm_attr norm_attr(const pass *p, bool relu)
 {
-    bool batch = p->mode->training && !p->mode->frozen_stats;
+    bool batch = p->mode->training ? !p->mode->frozen_stats : p->mode->batch_stats;
     return (sw_batch_norm_attr){.training = batch,
-                                .update_running = batch && p->mode->update_running,
+                                .update_running = p->mode->training && batch && p->mode->update_running,
                                 .relu = relu,
                                 .eps = EPS,
                                 .momentum = 0.1};
@@ -195,4 +207,6 @@ static sw_var *forward(const void *state, sw_tape *tape, sw_slab *slab, bool fro
 }
 
 const sw_encoder_def sw_encoder_resnet18 = {"resnet18", 256, build18, forward, sw_free};
+const sw_encoder_def sw_encoder_resnet18_full = {"resnet18_full", 512, build18_full, forward, sw_free};
 const sw_encoder_def sw_encoder_resnet50 = {"resnet50", 1024, build50, forward, sw_free};
+const sw_encoder_def sw_encoder_resnet50_full = {"resnet50_full", 2048, build50_full, forward, sw_free};

@@ -95,6 +95,7 @@ sw_status sw_model_use_json(const sw_model_use *u, char **text, sw_error *err)
     sw_json_put_number(&w, "eval_mpp_um", u->eval_mpp_um);
     sw_json_put_int(&w, "crop_px", u->crop_px);
     sw_json_put_bool(&w, "bgr_as_reference", u->channel_order == SW_CHANNELS_BGR_AS_REFERENCE);
+    if (u->normalise == SW_PIXELS_UNIT) sw_json_put_bool(&w, "unit_pixels", true);
     sw_json_put_int(&w, "chunk_patches", u->chunk_patches);
     sw_json_key(&w, "backend");
     sw_json_string(&w, u->backend);
@@ -179,6 +180,7 @@ static sw_status parse(const sw_json *root, const char *name, sw_model_use *out,
     out->eval_mpp_um = sw_json_real(sw_json_get(root, "eval_mpp_um"), 0.0);
     out->crop_px = (int)sw_json_integer(sw_json_get(root, "crop_px"), 0);
     out->chunk_patches = sw_json_integer(sw_json_get(root, "chunk_patches"), 0);
+    out->normalise = sw_json_truth(sw_json_get(root, "unit_pixels"), false) ? SW_PIXELS_UNIT : SW_PIXELS_IMAGENET;
     out->channel_order = sw_json_truth(sw_json_get(root, "bgr_as_reference"), false) ? SW_CHANNELS_BGR_AS_REFERENCE
                                                                                      : SW_CHANNELS_RGB;
     if (n < (out->survival ? 1 : 2) || !(out->eval_mpp_um > 0.0) || out->crop_px < 1 || out->chunk_patches < 1 || out->tiling.patch_px < 1)

@@ -17,6 +17,7 @@ typedef struct sw_model_use {
     double eval_mpp_um;             /* the scale that evaluation uses */
     int crop_px;                    /* side the encoder sees */
     sw_channel_order channel_order;
+    sw_pixel_norm normalise;
     int64_t chunk_patches;          /* eval.chunk_patches of the run */
     char *backend;                  /* run.backend, owned */
     bool deterministic;             /* run.deterministic */

@@ -69,6 +69,7 @@ static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_i
     sw_eval_loader_options lo = {.crop_px = o->crop_px,
                                  .chunk_patches = o->chunk_patches,
                                  .channel_order = o->channel_order,
+                                 .normalise = o->normalise,
                                  .ahead = o->ahead,
                                  .crop = o->crop,
                                  .scaled = o->scaled};

@@ -24,6 +24,7 @@ typedef struct sw_infer_options {
     int64_t chunk_patches; /* patches encoded at a time, > 0 */
     int crop_px;           /* side the encoder sees: whole patches are resized to it */
     sw_channel_order channel_order;
+    sw_pixel_norm normalise;
     int ahead;             /* chunks of pixels that are prepared while one is encoded, >= 1 */
     const sw_crop *crop;   /* [patches] how each is cut, borrowed; NULL: whole patches */
     bool scaled;           /* with `crop`: as augment.fast_decode scaled */

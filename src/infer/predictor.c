@@ -240,6 +240,7 @@ static sw_status infer(sw_predictor *p, const char *name, parts *all, sw_bag_res
     sw_infer_options o = {.chunk_patches = p->chunk_patches,
                           .crop_px = p->use.crop_px,
                           .channel_order = p->use.channel_order,
+                          .normalise = p->use.normalise,
                           .ahead = 1,
                           .pool = p->pool,
                           .meter = &meter};

@@ -112,6 +112,7 @@ sw_var *sw_model_encode(const sw_model *m, sw_tape *tape, sw_var *images, const 
 {
     sw_nn_mode used = *mode;
     used.activations = m->activations;
+    used.batch_stats = m->options.batch_stats && !mode->training;
     return sw_encoder_forward(m->encoder, tape, m->options.frozen, images, &used);
 }
 

@@ -12,6 +12,7 @@ typedef struct sw_model_options {
     sw_aggregator_options mil; /* input_dim is set from the encoder */
     bool blank, blank_encoder; /* nothing is drawn for the whole, or for the encoder: values from a file follow */
     bool frozen;            /* the encoder has no gradient and uses its running statistics */
+    bool batch_stats;       /* outside of training the encoder goes by the statistics of the patches that are encoded at once */
     uint64_t seed;          /* of the random start */
 } sw_model_options;
 sw_model_options sw_model_options_default(void);

@@ -87,8 +87,22 @@ sw_status sw_model_get(sw_model *model, const char *prefix, const sw_weights *w,
 
 static const char encoder_prefix[] = "encoder.model.";
 
-/* `name` without the prefixes that frameworks put before an encoder's own names. */
-static const char *own_name(const char *name)
+/* A ResNet that was made of a list of another one's children is named by their places: those of torchvision's. */
+static const char *by_place(const char *name, char *room, size_t size)
+{
+    static const char list[] = "resnet_head.";
+    static const char *const child[] = {"conv1", "bn1", NULL, NULL, "layer1", "layer2", "layer3", "layer4"};
+    if (strncmp(name, list, sizeof list - 1) != 0) return name;
+    int place = name[sizeof list - 1] - '0';
+    if (place < 0 || place > 7 || !child[place] || name[sizeof list] != '.') return name;
+    snprintf(room, size, "%s%s", child[place], name + sizeof list);
+    return room;
+}
+
+enum { NAME_SIZE = 256 };
+
+/* `name` without the prefixes that frameworks put before an encoder's own names; in it, or in `room` [NAME_SIZE]. */
+static const char *own_name(const char *name, char *room)
 {
     static const char *const prefixes[] = {"state_dict.", "module.", "encoder.", "model.", "backbone.", "resnet."};
     for (bool again = true; again;) {
@@ -100,13 +114,14 @@ static const char *own_name(const char *name)
             again = true;
         }
     }
-    return name;
+    return by_place(name, room, NAME_SIZE);
 }
 
 static int64_t find_own(const sw_weights *w, const char *own)
 {
+    char room[NAME_SIZE];
     for (size_t i = 0; i < sw_weights_count(w); i++)
-        if (strcmp(own_name(sw_weights_get(w, i)->name), own) == 0) return (int64_t)i;
+        if (strcmp(own_name(sw_weights_get(w, i)->name, room), own) == 0) return (int64_t)i;
     return -1;
 }
 
@@ -127,7 +142,7 @@ static sw_status locate(const sw_model *model, int entry, const sw_weights *w, s
     return SW_OK;
 }
 
-/* Is `own` in a part that the encoder has ("layer1") and yet none of its entries? Parts that it lacks (layer4, fc, an
+/* Is `own` in a part that the encoder has ("layer1") and yet none of its entries? Parts that it lacks (layer4 of one that is cut, fc, an
  * aggregator) are another matter: they are what published files hold besides. */
 static bool is_foreign(const sw_slab *slab, const char *own)
 {
@@ -149,8 +164,9 @@ static bool is_foreign(const sw_slab *slab, const char *own)
 static sw_status refuse_foreign(const sw_model *model, const sw_weights *w, sw_error *err)
 {
     for (size_t i = 0; i < sw_weights_count(w); i++) {
+        char room[NAME_SIZE];
         const char *name = sw_weights_get(w, i)->name;
-        if (is_foreign(sw_model_slab(model), own_name(name)))
+        if (is_foreign(sw_model_slab(model), own_name(name, room)))
             return sw_error_set(err, SW_E_FORMAT,
                                 "%s: holds %s, which encoder %s does not have; give weights of that architecture or set "
                                 "encoder.name",
@@ -195,6 +211,7 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_string(&w, "encoder", o->encoder);
     sw_json_put_string(&w, "aggregator", o->aggregator);
     sw_json_put_bool(&w, "frozen", o->frozen);
+    if (o->batch_stats) sw_json_put_bool(&w, "batch_stats", true);
     sw_json_put_int(&w, "inner_dim", o->mil.inner_dim);
     sw_json_put_int(&w, "classes", o->mil.classes);
     sw_json_put_int(&w, "heads", o->mil.heads);
@@ -253,6 +270,7 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
         return sw_error_set(err, SW_E_UNSUPPORTED, "%s: made by a version of slidewise with other models (%s, %s)", name,
                             sw_json_text(sw_json_get(r, "encoder"), "?"), sw_json_text(sw_json_get(r, "aggregator"), "?"));
     o.frozen = sw_json_truth(sw_json_get(r, "frozen"), false);
+    o.batch_stats = sw_json_truth(sw_json_get(r, "batch_stats"), false);
     o.mil.inner_dim = (int)sw_json_integer(sw_json_get(r, "inner_dim"), 0);
     o.mil.classes = (int)sw_json_integer(sw_json_get(r, "classes"), 0);
     o.mil.heads = (int)sw_json_integer(sw_json_get(r, "heads"), 0);

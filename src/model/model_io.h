@@ -18,7 +18,8 @@ sw_status sw_model_options_json(const sw_model_options *options, char **text, sw
 sw_status sw_model_options_parse(const char *text, const char *name_for_errors, sw_model_options *out, sw_error *err)
     SW_MUST_CHECK;
 
-/* Encoder weights of a published file: prefixes of training frameworks are removed, layer4 and fc left out. A missing
+/* Encoder weights of a published file: prefixes of training frameworks are removed, children named by their places
+ * (resnet_head.4, as C2C's files have it) known, and what the encoder lacks (fc, layer4 of one that is cut) left out. A missing
  * tensor, another shape, or a tensor that the encoder lacks in a part that it has (layer1.2 of a ResNet-34 for resnet18) is
  * an error that names it, and the model stays as it was. */
 sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err) SW_MUST_CHECK;

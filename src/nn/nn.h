@@ -9,6 +9,7 @@ typedef struct sw_nn_mode {
     bool training;        /* batch statistics and dropout */
     bool update_running;  /* training: move the running statistics (off when a chunk is replayed) */
     bool frozen_stats;    /* training: normalise by the running statistics, which do not move */
+    bool batch_stats;     /* evaluation: normalise by the statistics of what is passed; the running ones stay */
     sw_dtype activations; /* SW_BF16: of the encoder, beside parameters in f32; otherwise they are as the images.
                              Aggregators compute in f32, but for the products of the A+ attention. */
     uint64_t seed;        /* of dropout */

@@ -28,6 +28,7 @@ static sw_status look(sw_trainer *t, sw_patch_source *source, const sw_crop *cro
     sw_infer_options o = {.chunk_patches = t->use.chunk_patches,
                           .crop_px = t->use.crop_px,
                           .channel_order = t->use.channel_order,
+                          .normalise = t->use.normalise,
                           .ahead = 1,
                           .crop = crop,
                           .scaled = t->config.augment.fast_decode == SW_DECODE_SCALED,

@@ -123,6 +123,7 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     sw_model_options o = sw_model_options_default();
     o.encoder = c->encoder.name;
     o.frozen = c->encoder.frozen;
+    o.batch_stats = c->encoder.eval_stats == SW_CFG_STATS_BATCH;
     o.aggregator = c->aggregator.name;
     o.seed = (uint64_t)c->run.seed;
     o.mil.inner_dim = (int)c->aggregator.inner_dim;
@@ -223,6 +224,7 @@ static sw_status describe_use(sw_trainer *t, sw_error *err)
     u->eval_mpp_um = t->scales.mpp_um[t->scales.eval];
     u->crop_px = (int)t->config.augment.crop_px;
     u->channel_order = t->config.encoder.channel_order;
+    u->normalise = t->config.encoder.normalise;
     u->deterministic = t->config.run.deterministic;
     u->chunk_patches = t->config.eval.chunk_patches;
     return SW_OK;

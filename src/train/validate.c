@@ -24,6 +24,7 @@ sw_status sw_trainer_predict_bag(sw_trainer *t, sw_model *model, const sw_bag *b
     sw_infer_options o = {.chunk_patches = t->use.chunk_patches,
                           .crop_px = t->use.crop_px,
                           .channel_order = t->use.channel_order,
+                          .normalise = t->use.normalise,
                           .ahead = 1,
                           .pool = t->pool,
                           .meter = meter,

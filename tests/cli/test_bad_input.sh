@@ -105,7 +105,7 @@ expect_failure "no store" 1 "slidewise: data.store is not set; tile the slides (
 expect_failure "no run directory" 1 "slidewise: run.out is not set; name the directory the run writes into" train "$T/tiny.yaml"
 expect_failure "heads that do not divide the width" 1 "slidewise: aggregator.heads: 5 does not divide aggregator.inner_dim 32" \
     train "$T/tiny.yaml" --set "run.out=$T/r" --set aggregator.heads=5
-expect_failure "an encoder that is unknown" 1 "slidewise: encoder.name: no encoder 'resnet19'; there are resnet18, resnet50" \
+expect_failure "an encoder that is unknown" 1 "slidewise: encoder.name: no encoder 'resnet19'; there are resnet18, resnet50, resnet18_full, resnet50_full" \
     train "$T/tiny.yaml" --set "run.out=$T/r" --set encoder.name=resnet19
 
 # --- label tables

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18 and ResNet-50 (to layer3, averaged) in PyTorch, in double, for tests/golden/test_resnet.c.
+"""ResNet-18 and ResNet-50 (to layer3 or layer4, averaged) in PyTorch, in double, for tests/golden/test_resnet.c.
 
 Weights, running statistics and pixels come from an integer hash that C repeats exactly; only results are stored: the
 features of evaluation and of training, the loss, and of every gradient and every running statistic after one step its
@@ -51,12 +51,13 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, bottleneck):
+    def __init__(self, bottleneck, stages):
         super().__init__()
+        self.stages = stages
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         cin = 64
-        for stage, count in enumerate((3, 4, 6) if bottleneck else (2, 2, 2)):
+        for stage, count in enumerate(((3, 4, 6, 3) if bottleneck else (2, 2, 2, 2))[:stages]):
             planes, blocks = 64 << stage, []
             for i in range(count):
                 blocks.append(Block(cin, planes, 2 if stage > 0 and i == 0 else 1, bottleneck))
@@ -65,7 +66,9 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        return self.layer3(self.layer2(self.layer1(x))).mean((2, 3))
+        for stage in range(self.stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return x.mean((2, 3))
 
 
 def fill(encoder):
@@ -96,8 +99,8 @@ def row(encoder, kind, name, t):
     print(f"{encoder},{kind},{name},{t.numel()},{t.norm().item():.15g},{t.sum().item():.15g},{t.abs().max().item():.9g},{values}")
 
 
-def run(name, bottleneck):
-    encoder = Encoder(bottleneck).double()
+def run(name, bottleneck, stages, every=True):
+    encoder = Encoder(bottleneck, stages).double()
     fill(encoder)
     x = hashed(N * 3 * SIZE * SIZE, 5000).reshape(N, 3, SIZE, SIZE)
     encoder.eval()
@@ -110,6 +113,8 @@ def run(name, bottleneck):
     loss.backward()
     row(name, "train", "features", features)
     row(name, "loss", "loss", loss)
+    if not every:
+        return
     for key, p in encoder.named_parameters():
         row(name, "grad", key, p.grad)
     for key, t in encoder.named_buffers():
@@ -122,8 +127,10 @@ def main():
     torch.set_default_dtype(torch.float64)
     print(f"torch {torch.__version__}", file=sys.stderr)
     print("encoder,kind,name,count,norm,sum,max,samples")
-    run("resnet18", False)
-    run("resnet50", True)
+    run("resnet18", False, 3)
+    run("resnet50", True, 3)
+    run("resnet18_full", False, 4)
+    run("resnet50_full", True, 4, every=False)
 
 
 if __name__ == "__main__":

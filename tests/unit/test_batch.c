@@ -237,7 +237,7 @@ TEST(a_batch_holds_what_was_drawn)
             /* mean of every plane against the painted patch, through a JPEG and a resize */
             paint(rgb, slide, scale, b->pick[i].patch);
             float factor[3], offset[3];
-            sw_normalise(factor, offset);
+            sw_normalise(SW_PIXELS_IMAGENET, factor, offset);
             for (int c = 0; c < 3; c++) {
                 double sum = 0, truth = 0;
                 for (int k = 0; k < CROP * CROP; k++) sum += images[(i * 3 + c) * CROP * CROP + k];
@@ -255,9 +255,12 @@ TEST(a_batch_holds_what_was_drawn)
 TEST(normalisation_and_channel_order)
 {
     float factor[3], offset[3];
-    sw_normalise(factor, offset);
+    sw_normalise(SW_PIXELS_IMAGENET, factor, offset);
     CHECK_NEAR(255 * factor[0] + offset[0], (1 - 0.485) / 0.229, 1e-6, 0);
     CHECK_NEAR(0 * factor[2] + offset[2], -0.406 / 0.225, 1e-6, 0);
+    float unit[3], none[3];
+    sw_normalise(SW_PIXELS_UNIT, unit, none);
+    for (int c = 0; c < 3; c++) CHECK(fabsf(255 * unit[c] - 1) < 1e-6f && none[c] == 0);
     SW_CLEANUP(fixture_free) fixture f = {0}, g = {0};
     SW_CLEANUP(loader_free_ptr) sw_loader *a = NULL, *b = NULL;
     CHECK_OK(fixture_new(&f, "store", 1, ""));
@@ -627,7 +630,7 @@ TEST(shifted_patches_have_black_margins)
     static float expected[3 * CROP * CROP];
     float scale[3], offset[3];
     int outside = 0;
-    sw_normalise(scale, offset);
+    sw_normalise(SW_PIXELS_IMAGENET, scale, offset);
     CHECK_OK(fixture_new(&f, "store", 2, "augment.preset=strong_v2|train.chunk_patches=5|augment.share=patch"));
     CHECK(f.config.augment.shift == 0.5);
     CHECK_OK(loader_of(&f, SW_SPLIT_TRAIN, &l));
@@ -710,7 +713,7 @@ TEST(evaluation_sees_every_patch_whole)
     sw_eval_loader_options o = {.crop_px = CROP, .chunk_patches = 8, .channel_order = SW_CHANNELS_RGB, .ahead = 2};
     CHECK_OK(sw_eval_loader_new(source, &o, f.pool, &l, &err));
     float factor[3], offset[3];
-    sw_normalise(factor, offset);
+    sw_normalise(SW_PIXELS_IMAGENET, factor, offset);
     int64_t next = 0;
     for (;;) {
         SW_CLEANUP(chunk_free_ptr) sw_eval_chunk *c = NULL;

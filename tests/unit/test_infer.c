@@ -14,7 +14,7 @@ static sw_model_use some_use(char **names, char *backend)
 {
     sw_model_use u = {.n_classes = 3, .class_name = names, .eval_mpp_um = 0.1 + 0.2, .crop_px = 48, .chunk_patches = 77,
                       .channel_order = SW_CHANNELS_BGR_AS_REFERENCE, .backend = backend, .deterministic = true,
-                      .activations = SW_BF16};
+                      .activations = SW_BF16, .normalise = SW_PIXELS_UNIT};
     u.tiling = sw_tile_settings_default();
     u.tiling.n_scales = 2;
     u.tiling.mpp_um[0] = 1.0 / 3.0;
@@ -44,7 +44,7 @@ static bool same_use(const sw_model_use *a, const sw_model_use *b)
 {
     const sw_tile_settings *s = &a->tiling, *t = &b->tiling;
     bool same = a->n_classes == b->n_classes && a->eval_mpp_um == b->eval_mpp_um && a->crop_px == b->crop_px &&
-                a->channel_order == b->channel_order && a->chunk_patches == b->chunk_patches &&
+                a->channel_order == b->channel_order && a->normalise == b->normalise && a->chunk_patches == b->chunk_patches &&
                 strcmp(a->backend, b->backend) == 0 && a->deterministic == b->deterministic &&
                 a->activations == b->activations && s->n_scales == t->n_scales && s->patch_px == t->patch_px &&
                 s->overlap_px == t->overlap_px && s->quality == t->quality && s->whole_image == t->whole_image && s->exact == t->exact;

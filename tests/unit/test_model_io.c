@@ -156,6 +156,42 @@ TEST(an_encoder_loads_under_the_prefixes_of_training_frameworks)
     CHECK(difference(&a, &b, "mil") > 0.01); /* left as it was */
 }
 
+/* The keys of C2C's model but for the aggregator's, which stand beside: its ResNet is a list of torchvision's children. */
+TEST(an_encoder_loads_from_the_children_of_a_list)
+{
+    static const char *const part[][2] = {{"conv1", "0"}, {"bn1", "1"}, {"layer1", "4"}, {"layer2", "5"}, {"layer3", "6"}, {"layer4", "7"}};
+    SW_CLEANUP(bench_free) bench a = {0}, b = {0};
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    SW_AUTOFREE char *own = sw_path_join(sw_test_dir(), "own_full.safetensors");
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "children.safetensors");
+    sw_weights_writer *out = NULL;
+    CHECK(bench_new(&a, "resnet18_full", 1) && put(&a, "", own));
+    CHECK(bench_new(&b, "resnet18_full", 2));
+    CHECK_INT(sw_model_params(a.model, "encoder"), 11176512); /* torchvision's 11689512 without fc */
+    CHECK_OK(sw_weights_open(own, &w, &err));
+    CHECK_OK(sw_weights_writer_new(&out, &err));
+    for (size_t i = 0; i < sw_weights_count(w); i++) {
+        const sw_weight *t = sw_weights_get(w, i);
+        for (size_t k = 0; k < sizeof part / sizeof part[0] && t->dtype == SW_F32; k++) {
+            size_t n = strlen("encoder.model.") + strlen(part[k][0]);
+            SW_AUTOFREE char *stem = sw_asprintf("encoder.model.%s.", part[k][0]);
+            SW_AUTOFREE char *name = sw_asprintf("module.resnet_head.%s%s", part[k][1], strlen(t->name) > n ? t->name + n : "");
+            SW_AUTOFREE float *v = sw_calloc((size_t)sw_shape_count(&t->shape), sizeof *v);
+            if (strncmp(t->name, stem, n + 1) != 0) continue;
+            CHECK_OK(sw_weights_read_f32(w, i, v, &err));
+            CHECK_OK(sw_weights_writer_add(out, name, SW_F32, &t->shape, v, &err));
+        }
+    }
+    CHECK_OK(sw_weights_writer_save(out, path, &err));
+    sw_weights_writer_free(out);
+    CHECK(difference(&a, &b, "encoder") > 0.01);
+    CHECK_OK(sw_model_load_encoder(b.model, path, &err));
+    CHECK_NEAR(difference(&a, &b, "encoder"), 0, 0, 0);
+    SW_CLEANUP(bench_free) bench cut = {0};
+    CHECK(bench_new(&cut, "resnet18", 2));
+    CHECK_OK(sw_model_load_encoder(cut.model, path, &err)); /* layer4 stays behind */
+}
+
 TEST(weights_of_another_architecture_are_refused)
 {
     SW_CLEANUP(bench_free) bench small = {0}, large = {0};
@@ -278,6 +314,7 @@ TEST(options_come_back_from_their_json)
     o.encoder = "resnet50";
     o.aggregator = "gabmil";
     o.frozen = true;
+    o.batch_stats = true;
     o.mil.inner_dim = 96;
     o.mil.classes = 5;
     o.mil.heads = 3;
@@ -291,6 +328,7 @@ TEST(options_come_back_from_their_json)
     CHECK_OK(sw_model_options_parse(text, "checkpoint", &back, &err));
     CHECK_OK(sw_model_options_json(&back, &again, &err));
     CHECK_STR(again, text);
+    CHECK(back.batch_stats);
     CHECK_STR(back.encoder, "resnet50");
     CHECK_INT(back.mil.hidden, 77);
     CHECK(back.frozen && back.mil.ffn && back.mil.dropout == 0.125 && back.mil.alpha == 0.3);
