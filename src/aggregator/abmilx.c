@@ -78,26 +78,19 @@ typedef struct pass {
     bool reduced; /* A+ may multiply in bfloat16 */
 } pass;
 
-/* `y`, made of `x`, whose memory goes where no gradient needs it: kilobytes for every patch of the bag. */
-static sw_var *instead(sw_var *x, sw_var *y)
-{
-    if (x != y) sw_var_done(x);
-    return y;
-}
-
 /* [b, n, heads * d] -> [b * heads, n, d] */
 static sw_var *split_heads(const pass *p, sw_var *x)
 {
     int64_t h = p->o->heads, d = p->m->head_dim;
     sw_var *view = sw_reshape(p->tape, x, SW_SHAPE(p->b, p->n, h, d));
-    sw_var *y = instead(view, sw_permute(p->tape, view, (const int[]){0, 2, 1, 3}));
-    return instead(y, sw_reshape(p->tape, y, SW_SHAPE(p->b * h, p->n, d)));
+    sw_var *y = sw_mil_instead(view, sw_permute(p->tape, view, (const int[]){0, 2, 1, 3}));
+    return sw_mil_instead(y, sw_reshape(p->tape, y, SW_SHAPE(p->b * h, p->n, d)));
 }
 
 /* The same of a matrix that only this function has. */
 static sw_var *split_own(const pass *p, sw_var *x)
 {
-    return instead(x, split_heads(p, x));
+    return sw_mil_instead(x, split_heads(p, x));
 }
 
 /* Logits of the local attention, [b * heads, n]. `z` [b, n, c], `zh` [b * heads, n, d]. */
@@ -105,8 +98,8 @@ static sw_var *attention_logits(const pass *p, sw_var *z, sw_var *zh)
 {
     sw_tape *t = p->tape;
     sw_var *u = sw_mil_linear_forward(t, p->slab, &p->m->attn1, p->o->embed_new ? z : zh);
-    u = instead(u, sw_gelu(t, u));
-    sw_var *a = instead(u, sw_mil_linear_forward(t, p->slab, &p->m->attn2, u));
+    u = sw_mil_instead(u, sw_gelu(t, u));
+    sw_var *a = sw_mil_instead(u, sw_mil_linear_forward(t, p->slab, &p->m->attn2, u));
     if (p->o->embed_new) a = sw_permute(t, a, (const int[]){0, 2, 1}); /* [b, n, h] -> [b, h, n] */
     return sw_reshape(t, a, SW_SHAPE(p->b * p->o->heads, p->n));
 }
@@ -119,7 +112,7 @@ static sw_var *attention_plus(const pass *p, sw_var *z, sw_var *zh, sw_var *a)
     sw_var *y = sw_mil_norm_forward(t, p->slab, &m->norm_x, p->o->embed_new ? z : zh);
     sw_var *qk = sw_tape_param(t, p->slab, m->qk);
     sw_var *q = sw_linear(t, y, sw_rows(t, qk, 0, m->width), NULL);
-    sw_var *k = instead(y, sw_linear(t, y, sw_rows(t, qk, m->width, m->width), NULL));
+    sw_var *k = sw_mil_instead(y, sw_linear(t, y, sw_rows(t, qk, m->width, m->width), NULL));
     if (p->o->embed_new) {
         q = split_own(p, q);
         k = split_own(p, k);
@@ -152,8 +145,8 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
     sw_var *y = norm ? sw_mil_norm_forward(t, slab, &m->feature_norm, x) : x;
     sw_var *z = sw_mil_linear_forward(t, slab, &m->feature, y);
     if (norm) sw_var_done(y);
-    z = instead(z, sw_mil_activate(t, o->act, z));
-    z = instead(z, sw_mil_dropout(t, o->dropout, 0, z, mode));                         /* [b, n, c] */
+    z = sw_mil_instead(z, sw_mil_activate(t, o->act, z));
+    z = sw_mil_instead(z, sw_mil_dropout(t, o->dropout, 0, z, mode));                         /* [b, n, c] */
     sw_var *zh = split_heads(&p, z);                                                   /* [b h, n, d] */
     sw_var *a = attention_logits(&p, z, zh);                                           /* [b h, n] */
     if (o->attn_plus != SW_PLUS_OFF) a = attention_plus(&p, z, zh, a);

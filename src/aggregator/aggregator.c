@@ -27,7 +27,8 @@ struct sw_aggregator {
 sw_aggregator_options sw_aggregator_options_default(void)
 {
     return (sw_aggregator_options){.input_dim = 1024, .inner_dim = 512, .classes = 2, .heads = 8, .dropout = 0.25,
-                                   .act = SW_ACT_RELU, .bias = true, .alpha = 1.0};
+                                   .act = SW_ACT_RELU, .bias = true, .alpha = 1.0, .layers = 2, .regions = 8, .epeg = 15,
+                                   .crmsa = 3, .crmsa_heads = 8};
 }
 
 size_t sw_aggregator_kinds(void)
@@ -116,6 +117,13 @@ sw_status sw_aggregator_init_blank(const sw_aggregator *a, sw_error *err)
 
 sw_aggregator_out sw_aggregator_forward(const sw_aggregator *a, sw_tape *tape, sw_var *x, const sw_nn_mode *mode)
 {
+    const sw_shape *shape = sw_var_shape(x);
+    if (shape->rank != 3 || shape->dim[0] < 1 || shape->dim[1] < 1) {
+        char text[128];
+        sw_tape_fail(tape, SW_E_INVALID, "aggregator: features %s must be [bags, patches, width], of at least one each",
+                     sw_shape_text(shape, text, sizeof text));
+        return (sw_aggregator_out){.logits = sw_relu(tape, x)};
+    }
     return a->def->forward(a->state, &a->options, tape, a->slab, x, mode);
 }
 

@@ -7,6 +7,8 @@
 
 typedef enum sw_mil_act { SW_ACT_NONE, SW_ACT_RELU, SW_ACT_GELU } sw_mil_act;
 typedef enum sw_mil_norm { SW_MIL_NORM_NONE, SW_MIL_NORM_LAYER } sw_mil_norm;
+/* ppeg: three depthwise convolutions over the tokens laid out as a square; auto: what the aggregator's authors have. */
+typedef enum sw_mil_pos { SW_POS_AUTO, SW_POS_NONE, SW_POS_PPEG } sw_mil_pos;
 typedef enum sw_attn_plus { SW_PLUS_OFF, SW_PLUS_FIXED, SW_PLUS_LEARNABLE } sw_attn_plus;
 
 /* Options of every aggregator; each uses what it has. Defaults are the reference implementation's. */
@@ -26,6 +28,14 @@ typedef struct sw_aggregator_options {
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
     int hidden;              /* abmil, gabmil: width of the attention; 0: 128 and 384 */
+    int layers;              /* vitmil: layers of attention; rrtmil: the same, the last one across regions. 2 */
+    sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
+    int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
+    int epeg;                /* rrtmil: taps of the convolution over the logits of a region, odd; 0: none. 15 */
+    int crmsa;               /* rrtmil: representatives of each region in the attention across regions. 3 */
+    int crmsa_heads;         /* rrtmil: heads of that attention. 8 */
+    bool cross_bag;          /* rrtmil: attend across the regions of all bags of a step, as the reference does by oversight */
+    bool shortcut;           /* rrtmil: add the features to what its layers make of them */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 
@@ -86,6 +96,35 @@ sw_mil_linear sw_mil_add_linear(sw_nn_builder *builder, int64_t out, int64_t in,
 sw_mil_linear sw_mil_add_norm(sw_nn_builder *builder, int64_t width, bool bias, const char *name);
 sw_var *sw_mil_linear_forward(sw_tape *tape, sw_slab *slab, const sw_mil_linear *layer, sw_var *x);
 sw_var *sw_mil_norm_forward(sw_tape *tape, sw_slab *slab, const sw_mil_linear *layer, sw_var *x);
+/* [b, n, c] <-> [n, b, c]: tokens first, so that one can be put before or behind the others. The input is let go. */
+sw_var *sw_mil_swap_tokens(sw_tape *tape, sw_var *x);
+/* x [n, b, c] with `count` tokens of zeros before or behind; x itself where count is 0. */
+sw_var *sw_mil_zeros_before(sw_tape *tape, sw_var *x, int64_t count);
+sw_var *sw_mil_zeros_behind(sw_tape *tape, sw_var *x, int64_t count);
+/* The learned token `index` [1, 1, c] of every bag before x [n, b, c], which is let go. */
+sw_var *sw_mil_class_token(sw_tape *tape, sw_slab *slab, int index, sw_var *x);
+/* tokens [n, b, heads * d] -> [b * heads, n, d] and back; the input is let go. */
+sw_var *sw_mil_split_heads(sw_tape *tape, sw_var *x, int heads);
+sw_var *sw_mil_merge_heads(sw_tape *tape, sw_var *x, int64_t b);
+/* Weights that tokens have in what is classified, [g, n] without a gradient: as attention [b, g / b, n], nothing below zero, each row
+ * with sum 1. */
+sw_var *sw_mil_export_attention(sw_tape *tape, sw_var *weights, int64_t b);
+/* A constant of `shape` with these values, or with zeros where NULL. */
+sw_var *sw_mil_constant(sw_tape *tape, sw_dtype dtype, sw_shape shape, const double *values);
+/* `y`, made of `x`, whose memory goes where no gradient needs it. */
+sw_var *sw_mil_instead(sw_var *x, sw_var *y);
+/* The side of the smallest square of at least n places. */
+int64_t sw_mil_side(int64_t n);
+
+/* Position by convolutions (PPEG of TransMIL): f + dw7(f) + dw5(f) + dw3(f) of tokens on a square. */
+typedef struct sw_mil_ppeg {
+    int weight[3], bias[3];
+} sw_mil_ppeg;
+sw_mil_ppeg sw_mil_add_ppeg(sw_nn_builder *builder, int64_t width, const char *name);
+/* Tokens [n, b, c], of which the first is no patch and stays; the others are filled up to a square with the first of
+ * them again, and to one of `least` places a side with zeros; what was added is dropped. The input is let go. */
+sw_var *sw_mil_ppeg_forward(sw_tape *tape, sw_slab *slab, const sw_mil_ppeg *layer, sw_var *tokens, int64_t least);
+
 sw_var *sw_mil_activate(sw_tape *tape, sw_mil_act act, sw_var *x);
 /* `site` tells several dropouts of one step apart. Identity in evaluation. */
 sw_var *sw_mil_dropout(sw_tape *tape, double rate, uint32_t site, sw_var *x, const sw_nn_mode *mode);

@@ -40,6 +40,7 @@ typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } 
 typedef enum sw_pixel_norm { SW_PIXELS_IMAGENET, SW_PIXELS_UNIT } sw_pixel_norm;
 typedef enum sw_cfg_eval_stats { SW_CFG_STATS_RUNNING, SW_CFG_STATS_BATCH } sw_cfg_eval_stats;
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
+typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG } sw_cfg_pos;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
 typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw_cfg_act;
 typedef enum sw_cfg_optimizer { SW_CFG_ADAM, SW_CFG_ADAMW, SW_CFG_SGD } sw_cfg_optimizer;
@@ -135,7 +136,10 @@ typedef struct sw_config {
         sw_cfg_act act;
         double attn_hidden;
         bool embed_new;
-        int64_t hidden;
+        int64_t hidden, layers;
+        sw_cfg_pos pos;
+        int64_t regions, epeg, crmsa, crmsa_heads;
+        bool shortcut, cross_bag_reference;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

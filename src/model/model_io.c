@@ -200,6 +200,7 @@ sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err
 
 static const char *const act_names[] = {"none", "relu", "gelu"};
 static const char *const norm_names[] = {"none", "ln"};
+static const char *const pos_names[] = {"auto", "none", "ppeg"};
 static const char *const plus_names[] = {"off", "fixed", "learnable"};
 
 sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error *err)
@@ -226,6 +227,14 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_number(&w, "attn_hidden", o->mil.attn_hidden);
     sw_json_put_bool(&w, "embed_new", o->mil.embed_new);
     sw_json_put_int(&w, "hidden", o->mil.hidden);
+    sw_json_put_int(&w, "layers", o->mil.layers);
+    sw_json_put_string(&w, "pos", pos_names[o->mil.pos]);
+    sw_json_put_int(&w, "regions", o->mil.regions);
+    sw_json_put_int(&w, "epeg", o->mil.epeg);
+    sw_json_put_int(&w, "crmsa", o->mil.crmsa);
+    sw_json_put_int(&w, "crmsa_heads", o->mil.crmsa_heads);
+    sw_json_put_bool(&w, "shortcut", o->mil.shortcut);
+    sw_json_put_bool(&w, "cross_bag", o->mil.cross_bag);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -261,12 +270,12 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
 {
     SW_CLEANUP(sw_json_free_ptr) sw_json *r = NULL;
     sw_model_options o = sw_model_options_default();
-    int act = 0, norm = 0, plus = 0;
+    int act = 0, norm = 0, plus = 0, pos = 0; /* models made before there was a choice of pos do not say it */
     SW_TRY(sw_json_parse(text, strlen(text), name, &r, err));
     o.encoder = known_encoder(sw_json_text(sw_json_get(r, "encoder"), ""));
     o.aggregator = known_aggregator(sw_json_text(sw_json_get(r, "aggregator"), ""));
     if (!o.encoder || !o.aggregator || !choose(r, "act", act_names, 3, &act) || !choose(r, "norm", norm_names, 2, &norm) ||
-        !choose(r, "attn_plus", plus_names, 3, &plus))
+        !choose(r, "attn_plus", plus_names, 3, &plus) || (sw_json_get(r, "pos") && !choose(r, "pos", pos_names, 3, &pos)))
         return sw_error_set(err, SW_E_UNSUPPORTED, "%s: made by a version of slidewise with other models (%s, %s)", name,
                             sw_json_text(sw_json_get(r, "encoder"), "?"), sw_json_text(sw_json_get(r, "aggregator"), "?"));
     o.frozen = sw_json_truth(sw_json_get(r, "frozen"), false);
@@ -285,6 +294,14 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.attn_hidden = sw_json_real(sw_json_get(r, "attn_hidden"), 0.0);
     o.mil.embed_new = sw_json_truth(sw_json_get(r, "embed_new"), false);
     o.mil.hidden = (int)sw_json_integer(sw_json_get(r, "hidden"), 0);
+    o.mil.layers = (int)sw_json_integer(sw_json_get(r, "layers"), o.mil.layers);
+    o.mil.pos = (sw_mil_pos)pos;
+    o.mil.regions = (int)sw_json_integer(sw_json_get(r, "regions"), o.mil.regions);
+    o.mil.epeg = (int)sw_json_integer(sw_json_get(r, "epeg"), o.mil.epeg);
+    o.mil.crmsa = (int)sw_json_integer(sw_json_get(r, "crmsa"), o.mil.crmsa);
+    o.mil.crmsa_heads = (int)sw_json_integer(sw_json_get(r, "crmsa_heads"), o.mil.crmsa_heads);
+    o.mil.shortcut = sw_json_truth(sw_json_get(r, "shortcut"), false);
+    o.mil.cross_bag = sw_json_truth(sw_json_get(r, "cross_bag"), false);
     *out = o;
     return SW_OK;
 }

@@ -48,6 +48,8 @@ static void put_measured(sw_buf *b, const sw_train_plan *p)
                   sw_bytes_text((int64_t)p->memory_bytes, text, sizeof text), (long long)p->chunk_patches);
     sw_buf_printf(b, "speed          %.3g patches/s in training, %.3g in evaluation (%s, without loading)\n", p->train_patches_per_second,
                   p->eval_patches_per_second, p->device);
+    if (p->eval_patches_per_second > 0.0)
+        sw_buf_printf(b, "a slide        of 10 000 patches in about %.3g s (without loading)\n", 1e4 / p->eval_patches_per_second);
     if (isnan(p->hours)) return;
     sw_buf_printf(b, p->hours < 0.1 ? "time           about %.2g hours%s\n" : "time           about %.1f hours%s\n", p->hours,
                   p->hours_without_val ? ", and validation besides" : "");

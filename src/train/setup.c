@@ -144,6 +144,14 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.attn_hidden = c->aggregator.attn_hidden;
     o.mil.embed_new = c->aggregator.embed_new;
     o.mil.hidden = (int)c->aggregator.hidden;
+    o.mil.layers = (int)c->aggregator.layers;
+    o.mil.pos = c->aggregator.pos == SW_CFG_POS_PPEG ? SW_POS_PPEG : c->aggregator.pos == SW_CFG_POS_NONE ? SW_POS_NONE : SW_POS_AUTO;
+    o.mil.regions = (int)c->aggregator.regions;
+    o.mil.epeg = (int)c->aggregator.epeg;
+    o.mil.crmsa = (int)c->aggregator.crmsa;
+    o.mil.crmsa_heads = (int)c->aggregator.crmsa_heads;
+    o.mil.shortcut = c->aggregator.shortcut;
+    o.mil.cross_bag = c->aggregator.cross_bag_reference;
     return o;
 }
 

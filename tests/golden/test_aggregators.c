@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Aggregators against numbers of the reference implementation: logits, attention, loss and the norm of every gradient,
- * in double and in float, on each backend. The numbers are in aggregators.json. */
+ * in double and in float, on each backend. The numbers are in aggregators.json and aggregators_more.json. */
 #include <stdlib.h>
 
 #include "aggregator/aggregator.h"
@@ -31,6 +31,16 @@ static sw_aggregator_options options_of(const sw_json *c)
     o.attn_plus = number(c, "plus") ? SW_PLUS_LEARNABLE : SW_PLUS_OFF;
     o.ffn = number(c, "ffn") != 0;
     o.embed_new = number(c, "embed_new") != 0;
+    const char *pos = sw_json_text(sw_json_get(c, "pos"), "auto");
+    o.pos = strcmp(pos, "none") == 0 ? SW_POS_NONE : strcmp(pos, "ppeg") == 0 ? SW_POS_PPEG : SW_POS_AUTO;
+    o.shortcut = number(c, "shortcut") != 0;
+    o.cross_bag = number(c, "cross_bag") != 0;
+    const struct {
+        const char *key;
+        int *to;
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+        if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
 }
 
@@ -100,6 +110,12 @@ static bool same_grads(sw_slab *slab, const sw_json *grads, double tol)
     return true;
 }
 
+static sw_var *class_loss(const void *ctx, sw_tape *tape, sw_var *logits, sw_var *targets)
+{
+    (void)ctx;
+    return sw_cross_entropy(tape, logits, targets);
+}
+
 /* Builds, fills, runs forward and backward, compares. */
 static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double tol)
 {
@@ -110,7 +126,7 @@ static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double to
     sw_aggregator_options o = options_of(c);
     sw_nn_mode mode = sw_nn_mode_eval();
     int64_t b = number(c, "batch"), n = number(c, "n");
-    double pixels[1024];
+    SW_AUTOFREE double *pixels = sw_calloc((size_t)(b * n * o.input_dim), sizeof *pixels);
     int32_t y[8];
     for (int64_t i = 0; i < b * n * o.input_dim; i++) pixels[i] = cos(0.9 * (double)i);
     for (int64_t i = 0; i < b; i++) y[i] = (int32_t)sw_json_integer(sw_json_at(sw_json_get(c, "labels"), (size_t)i), 0);
@@ -125,7 +141,8 @@ static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double to
     if (!ok) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
     if (ok && fill(c, slab)) {
         sw_aggregator_out out = sw_aggregator_forward(agg, tape, sw_tape_input(tape, &x), &mode);
-        sw_var *loss = sw_cross_entropy(tape, out.logits, sw_tape_constant(tape, &labels));
+        const sw_mil_target target = {.loss = class_loss, .targets = sw_tape_constant(tape, &labels), .label = y};
+        sw_var *loss = sw_aggregator_loss(agg, tape, &out, &target);
         double l = NAN, expected = sw_json_real(sw_json_get(c, "loss"), NAN);
         const sw_json *attention = sw_json_get(c, "attention");
         ok = sw_tape_status(tape, &err) == SW_OK && sw_tensor_download_f64(sw_var_value(loss), &l, &err) == SW_OK;
@@ -148,13 +165,13 @@ static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double to
     return ok;
 }
 
-static void run_all(const char *backend, sw_dtype dtype, double tol)
+static void run_file(const char *backend, sw_dtype dtype, double tol, const char *file, size_t count)
 {
     SW_CLEANUP(sw_json_free_ptr) sw_json *cases = NULL;
-    SW_AUTOFREE char *path = sw_path_join(sw_test_source(), "golden/aggregators.json");
+    SW_AUTOFREE char *path = sw_path_join(sw_test_source(), file);
     sw_backend *be = NULL;
     CHECK_OK(sw_json_read(path, &cases, &err));
-    CHECK_INT(sw_json_count(cases), 8);
+    CHECK_INT(sw_json_count(cases), count);
     CHECK_OK(sw_backend_new(backend, &(sw_backend_options){.threads = 2}, &be, &err));
     for (size_t i = 0; i < sw_json_count(cases); i++) {
         const sw_json *c = sw_json_at(cases, i);
@@ -162,6 +179,13 @@ static void run_all(const char *backend, sw_dtype dtype, double tol)
             printf("# in case %s on %s, %s\n", sw_json_text(sw_json_get(c, "name"), ""), backend, sw_dtype_name(dtype));
     }
     sw_backend_free(be);
+}
+
+/* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
+static void run_all(const char *backend, sw_dtype dtype, double tol)
+{
+    run_file(backend, dtype, tol, "golden/aggregators.json", 13);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 9);
 }
 
 TEST(golden_on_ref_in_double)
@@ -233,6 +257,12 @@ TEST(parameter_counts_are_the_references)
     CHECK_INT(count_params("gabmil", &o), 920195);
     o.hidden = 128;
     CHECK_INT(count_params("gabmil", &o), 657283);
+    o = sw_aggregator_options_default();
+    CHECK_INT(count_params("transmil", &o), 2672146);
+    CHECK_INT(count_params("dsmil", &o), 872708);
+    CHECK_INT(count_params("rrtmil", &o), 2697474);
+    CHECK_INT(count_params("vitmil", &o), 2627586);
+    CHECK_INT(count_params("qamil", &o), 1577474);
 }
 
 TEST(impossible_options_are_refused)
@@ -242,5 +272,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, dsmil, transmil, rrtmil, vitmil, qamil");
 }

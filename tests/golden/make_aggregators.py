@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes aggregators_more.json: aggregators written a second time, in PyTorch and in double, at sizes where every part of them
+acts (several tokens per landmark and region, several bags, padding). Parameter k in the order of its list gets
+amplitude * sin(0.7 i + 0.3 (k + 1)), the input cos(0.9 i), as in aggregators.json.
+    python3 make_aggregators.py > aggregators_more.json        (needs torch)"""
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+
+
+class Params:
+    """Makes parameters as they are asked for, and remembers their order."""
+
+    def __init__(self, amplitude):
+        self.amplitude, self.of = amplitude, {}
+
+    def __call__(self, name, *shape):
+        if name not in self.of:
+            n, k = math.prod(shape), len(self.of)
+            value = self.amplitude * torch.sin(0.7 * torch.arange(n) + 0.3 * (k + 1))
+            self.of[name] = value.reshape(shape).requires_grad_()
+        return self.of[name]
+
+    def linear(self, x, name, out, bias=True):
+        return F.linear(x, self(name + ".weight", out, x.shape[-1]), self(name + ".bias", out) if bias else None)
+
+    def norm(self, x, name, bias=True):
+        c = x.shape[-1]
+        w, b = self(name + ".weight", c), self(name + ".bias", c) if bias else None
+        return F.layer_norm(x, (c,), w, b, 1e-5)
+
+
+def act(c, x):
+    return F.gelu(x) if c["act"] == "gelu" else F.relu(x)
+
+
+def feature(p, c, x):
+    ln = c["norm"] and c["kind"] != "dsmil" and c["kind"] != "rrtmil"
+    if ln:
+        x = p.norm(x, "feature.0", c["bias"])
+    if c["norm"] and c["kind"] == "rrtmil":
+        x = p.norm(x, "norm", c["bias"])
+    return act(c, p.linear(x, "feature.1" if ln else "feature.0", c["inner_dim"], c["bias"]))
+
+
+def heads(x, h):
+    b, n, c = x.shape
+    return x.reshape(b, n, h, c // h).transpose(1, 2)
+
+
+def merge(x):
+    b, h, n, d = x.shape
+    return x.transpose(1, 2).reshape(b, n, h * d)
+
+
+def positive_rows(a):
+    a = a.clamp(min=0)
+    return a / a.sum(-1, keepdim=True)
+
+
+def ppeg(p, x, least):
+    cls, f = x[:, :1], x[:, 1:]
+    n, c = f.shape[1:]
+    s = math.ceil(math.sqrt(n))
+    f = torch.cat([f, f[:, : s * s - n]], 1)
+    side = max(s, least)
+    f = F.pad(f, (0, 0, 0, side * side - s * s))
+    f = f.transpose(1, 2).reshape(-1, c, side, side)
+    total = f
+    for name, k in (("proj", 7), ("proj1", 5), ("proj2", 3)):
+        w, b = p(f"pos_layer.{name}.weight", c, 1, k, k), p(f"pos_layer.{name}.bias", c)
+        total = total + F.conv2d(f, w, b, padding=k // 2, groups=c)
+    return torch.cat([cls, total.flatten(2).transpose(1, 2)[:, :n]], 1)
+
+
+def dsmil(p, c, x):
+    z = feature(p, c, x)
+    k, h = c["classes"], c["inner_dim"]
+    each = p.linear(z, "i_classifier", k, c["bias"])
+    best, where = each.max(1)
+
+    def query(y):
+        y = F.relu(p.linear(y, "b_classifier.q.0", 128, c["bias"]))
+        return torch.tanh(p.linear(y, "b_classifier.q.2", 128))
+
+    q = query(z)
+    v = F.relu(p.linear(z, "b_classifier.v.1", h, c["bias"]))
+    critical = query(torch.stack([z[i, where[i]] for i in range(z.shape[0])]))
+    a = torch.softmax(critical @ q.transpose(1, 2) / math.sqrt(128), -1)
+    e = a @ v
+    if c["norm"]:
+        e = p.norm(e, "b_classifier.norm")
+    w = p("b_classifier.fcc.weight", k, k, h)
+    logits = F.conv1d(e, w, p("b_classifier.fcc.bias", k) if c["bias"] else None).squeeze(-1)
+    return logits, a, best
+
+
+def pinv(a):
+    z = a.transpose(-1, -2) / (a.abs().sum(-1).max() * a.abs().sum(-2).max())
+    one = torch.eye(a.shape[-1])
+    for _ in range(6):
+        y = a @ z
+        z = 0.25 * z @ (13 * one - y @ (15 * one - y @ (7 * one - y)))
+    return z
+
+
+def nystrom(p, c, x, i, patches):
+    h, dim = c["heads"], c["inner_dim"]
+    m, n = dim // 2, x.shape[1]
+    y = p.norm(x, f"layer{i}.norm")
+    pad = -n % m
+    y = F.pad(y, (0, 0, pad, 0))
+    q, k, v = (heads(t, h) for t in F.linear(y, p(f"layer{i}.attn.to_qkv.weight", 3 * dim, dim)).chunk(3, -1))
+    q = q / math.sqrt(dim // h)
+    landmarks = [t.reshape(*t.shape[:2], m, -1, t.shape[-1]).mean(3) for t in (q, k)]
+    a1 = torch.softmax(q @ landmarks[1].transpose(-1, -2), -1)
+    a2 = torch.softmax(landmarks[0] @ landmarks[1].transpose(-1, -2), -1)
+    a3 = torch.softmax(landmarks[0] @ k.transpose(-1, -2), -1)
+    whole = a1 @ pinv(a2) @ a3
+    w_out, b_out = p(f"layer{i}.attn.to_out.0.weight", dim, dim), p(f"layer{i}.attn.to_out.0.bias", dim)
+    out = whole @ v + F.conv2d(v, p(f"layer{i}.attn.res_conv.weight", h, 1, 33, 1), padding=(16, 0), groups=h)
+    y = F.linear(merge(out), w_out, b_out)[:, pad:]
+    return x + y, whole[:, :, pad, pad + 1 : pad + 1 + patches]
+
+
+def transmil(p, c, x):
+    b, n, dim = x.shape[0], x.shape[1], c["inner_dim"]
+    cls = p("cls_token", 1, 1, dim)
+    if c.get("pos") != "none":
+        for name, k in (("proj", 7), ("proj1", 5), ("proj2", 3)):
+            p(f"pos_layer.{name}.weight", dim, 1, k, k), p(f"pos_layer.{name}.bias", dim)
+    z = feature(p, c, x)
+    s = math.ceil(math.sqrt(n))
+    y = torch.cat([cls.expand(b, 1, dim), z, z[:, : s * s - n]], 1)
+    y, first = nystrom(p, c, y, 1, n)
+    if c.get("pos") != "none":
+        y = ppeg(p, y, 1)
+    y, second = nystrom(p, c, y, 2, n)
+    s = p.norm(y, "norm", c["bias"])[:, 0]
+    return p.linear(s, "classifier", c["classes"], c["bias"]), positive_rows((first + second) / 2), None
+
+
+def vitmil(p, c, x):
+    b, dim, h = x.shape[0], c["inner_dim"], c["heads"]
+    cls = p("cls_token", 1, 1, dim)
+    if c.get("pos") == "ppeg":
+        for name, k in (("proj", 7), ("proj1", 5), ("proj2", 3)):
+            p(f"pos_layer.{name}.weight", dim, 1, k, k), p(f"pos_layer.{name}.bias", dim)
+    y = torch.cat([cls.expand(b, 1, dim), feature(p, c, x)], 1)
+    for i in range(1, c["layers"] + 1):
+        if i == 2 and c.get("pos") == "ppeg":
+            y = ppeg(p, y, 7)
+        q, k, v = F.linear(p.norm(y, f"layer{i}.norm"), p(f"layer{i}.attn.qkv.weight", 3 * dim, dim)).chunk(3, -1)
+        a = torch.softmax(heads(q, h) @ heads(k, h).transpose(-1, -2) / math.sqrt(dim // h), -1)
+        y = y + p.linear(merge(a @ heads(v, h)), f"layer{i}.attn.proj", dim)
+        if c["ffn"]:
+            u = F.gelu(p.linear(p.norm(y, f"layer{i}.norm2"), f"layer{i}.mlp.fc1", 4 * dim))
+            y = y + p.linear(u, f"layer{i}.mlp.fc2", dim)
+    s = p.norm(y, "norm", c["bias"])[:, 0]
+    return p.linear(s, "classifier", c["classes"], c["bias"]), positive_rows(a[:, :, 0, 1:]), None
+
+
+def parts(x, regions):
+    b, n, c = x.shape
+    s = math.ceil(math.sqrt(n))
+    s += -s % regions
+    x = F.pad(x, (0, 0, 0, s * s - n)).reshape(b, regions, s // regions, regions, s // regions, c)
+    return x.transpose(2, 3).reshape(b * regions * regions, -1, c), s
+
+
+def joined(x, b, regions, s, n):
+    x = x.reshape(b, regions, regions, s // regions, s // regions, x.shape[-1])
+    return x.transpose(2, 3).reshape(b, s * s, -1)[:, :n]
+
+
+def inner_attention(p, x, name, h, epeg):
+    dim = x.shape[-1]
+    qkv = p.linear(x, name + ".qkv", 3 * dim)
+    w, b = p(name + ".proj.weight", dim, dim), p(name + ".proj.bias", dim)
+    q, k, v = (heads(t, h) for t in qkv.chunk(3, -1))
+    logits = q @ k.transpose(-1, -2) / math.sqrt(dim // h)
+    if epeg:
+        logits = logits + F.conv2d(logits, p(name + ".pe.weight", h, 1, epeg, 1), p(name + ".pe.bias", h),
+                                   padding=(epeg // 2, 0), groups=h)
+    return F.linear(merge(torch.softmax(logits, -1) @ v), w, b)
+
+
+def rrtmil(p, c, x):
+    b, n = x.shape[:2]
+    z = feature(p, c, x)
+    dim = c["inner_dim"]
+    p("online_encoder.norm.weight", dim), p("online_encoder.norm.bias", dim)
+    y = z
+    for i in range(c["layers"] - 1):
+        r, s = parts(p.norm(y, f"online_encoder.layers.{i}.norm"), c["regions"])
+        r = inner_attention(p, r, f"online_encoder.layers.{i}.attn.attn", c["heads"], c["epeg"])
+        y = y + joined(r, b, c["regions"], s, n)
+    r, s = parts(p.norm(y, "online_encoder.cr_msa.norm"), 8)
+    logits = (r @ p("online_encoder.cr_msa.attn.phi", dim, c["crmsa"])).transpose(1, 2)
+    low, high = logits.min(-1, keepdim=True)[0], logits.max(-1, keepdim=True)[0]
+    scaled = (logits - low) / (high - low + 1e-8)
+    some = torch.softmax(logits, -1) @ r
+    bags = 1 if c.get("cross_bag") else b
+    some = some.reshape(bags, -1, c["crmsa"], dim).transpose(1, 2).reshape(bags * c["crmsa"], -1, dim)
+    some = inner_attention(p, some, "online_encoder.cr_msa.attn.attn", c["crmsa_heads"], 0)
+    some = some.reshape(bags, c["crmsa"], -1, dim).transpose(1, 2).reshape(-1, c["crmsa"], dim)
+    out = torch.einsum("wkc,wkn->wnc", some, scaled * torch.softmax(logits, 1))
+    y = y + joined(out, b, 8, s, n)
+    if c.get("shortcut"):
+        y = y + z
+    y = p.norm(y, "online_encoder.norm")
+    a = p.linear(F.relu(p.linear(y, "pool_fn.attention.attention.0", 128, False)), "pool_fn.attention.attention.2", 1, False)
+    a = torch.softmax(a.transpose(1, 2), -1)
+    return p.linear((a @ y).squeeze(1), "predictor", c["classes"], c["bias"]), a, None
+
+
+def numbers(t):
+    return [float(f"{v:.12g}") for v in t.detach().flatten().tolist()]
+
+
+def run(make, **changes):
+    c = dict(batch=2, n=20, input_dim=6, inner_dim=16, heads=2, classes=3, act="gelu", labels=[2, 0], amplitude=0.3, attn_bias=0,
+             ffn=0, embed_new=0, plus=0, norm=1, bias=0, layers=2)
+    c.update(changes)
+    c["kind"] = make.__name__
+    x = torch.cos(0.9 * torch.arange(c["batch"] * c["n"] * c["input_dim"])).reshape(c["batch"], c["n"], -1)
+    p = Params(c["amplitude"])
+    labels = torch.tensor(c["labels"])
+    logits, attention, second = make(p, c, x)
+    loss = F.cross_entropy(logits, labels)
+    if second is not None:
+        loss = 0.5 * loss + 0.5 * F.cross_entropy(second, labels)
+    loss.backward()
+    c.update(logits=numbers(logits), attention=numbers(attention) if c["n"] <= 40 else [], loss=float(f"{loss.item():.14g}"), keys=list(p.of),
+             grads={k: float(f"{v.grad.norm().item():.12g}") for k, v in p.of.items()})
+    return c
+
+
+cases = [
+    run(dsmil, name="DSMIL of two bags, normed"),
+    run(transmil, name="TransMIL of two bags, normed"),
+    run(transmil, name="TransMIL without position, 13 tokens a landmark", n=100, pos="none", bias=1, norm=0, act="relu"),
+    run(vitmil, name="ViTMIL with feed-forward blocks", ffn=1, heads=4),
+    run(vitmil, name="ViTMIL with position, three layers", pos="ppeg", layers=3),
+    run(vitmil, name="ViTMIL with position, larger than 7 x 7", pos="ppeg", n=70, bias=1, norm=0),
+    run(rrtmil, name="RRTMIL of two bags", n=150, regions=4, epeg=5, crmsa=3, crmsa_heads=4),
+    run(rrtmil, name="RRTMIL across bags", n=150, regions=4, epeg=5, crmsa=3, crmsa_heads=4, cross_bag=1),
+    run(rrtmil, name="RRTMIL of three layers, with a shortcut", n=70, regions=3, epeg=0, crmsa=1, crmsa_heads=2, layers=3, shortcut=1, bias=1),
+]
+print(json.dumps(cases, indent=1))
