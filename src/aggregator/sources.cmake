@@ -8,4 +8,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/rrtmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/transmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/vitmil.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/c2c.c
 )

@@ -140,6 +140,7 @@ typedef struct sw_config {
         sw_cfg_pos pos;
         int64_t regions, epeg, crmsa, crmsa_heads;
         bool shortcut, cross_bag_reference;
+        double slide_loss, patch_loss, cluster_loss;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

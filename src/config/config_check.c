@@ -40,6 +40,9 @@ static sw_status check_survival(const sw_config *c, const sw_config_place *place
         return sw_config_complain(place, err, "task.%s: task.type survival has no classes, it has bins of time (task.survival.bins)",
                                   c->task.classes.count > 0 ? "classes" : "positive");
     }
+    if (strcmp(c->aggregator.name, "c2c") == 0) {
+        return sw_config_complain(place, err, "aggregator.name: c2c trains its patches by the slide's class, which task.type survival has not");
+    }
     if (c->task.survival.loss == SW_CFG_COX && c->train.batch_bags < 2) {
         return sw_config_complain(place, err, "task.survival.loss: cox compares the bags of a step, but train.batch_bags is %lld; "
                                               "set it to 2 or more", (long long)c->train.batch_bags);

@@ -152,6 +152,9 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.crmsa_heads = (int)c->aggregator.crmsa_heads;
     o.mil.shortcut = c->aggregator.shortcut;
     o.mil.cross_bag = c->aggregator.cross_bag_reference;
+    o.mil.slide_weight = c->aggregator.slide_loss;
+    o.mil.patch_weight = c->aggregator.patch_loss;
+    o.mil.cluster_weight = c->aggregator.cluster_loss;
     return o;
 }
 

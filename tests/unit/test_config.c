@@ -179,6 +179,8 @@ TEST(keys_are_checked_together)
               "config.yaml: train.select: ema needs a moving average; set train.ema (such as 0.9997)");
     CHECK_STR(refusal("train:\n  warmup_epochs: 9\n  epochs: 5\n", NULL),
               "config.yaml: train.warmup_epochs: 9 is more than train.epochs 5");
+    CHECK_STR(refusal("task: {type: survival}\naggregator: {name: c2c}\n", NULL),
+              "config.yaml: aggregator.name: c2c trains its patches by the slide's class, which task.type survival has not");
     CHECK_STR(refusal("encoder:\n  eval_stats: batch\n", NULL),
               "config.yaml: encoder.eval_stats: batch needs eval.chunk_patches (such as 128): the statistics are those of the "
               "patches encoded at once");
