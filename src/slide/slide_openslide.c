@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/versions.h"
 #include "slide/slide_internal.h"
+#include "slide/tile_between.h"
 #include "slide/tile_reader.h"
 
 const char *sw_openslide_version(void)
@@ -154,8 +155,7 @@ static sw_tile_reader *tiles_of(state *s)
     return tiles;
 }
 
-/* A level-0 position in the level's own pixels, where it is a whole one: elsewhere OpenSlide interpolates between pixels. The
- * slide's corner is the corner of every level. */
+/* A level-0 position in the level's own pixels, where it is a whole one. The slide's corner is the corner of every level. */
 static bool in_level(const state *s, int level, int64_t level0_x, int64_t level0_y, int64_t *x, int64_t *y)
 {
     *x = *y = 0;
@@ -166,6 +166,18 @@ static bool in_level(const state *s, int level, int64_t level0_x, int64_t level0
     *x = level0_x / factor;
     *y = level0_y / factor;
     return level0_x % factor == 0 && level0_y % factor == 0;
+}
+
+/* Without OpenSlide; false: ask it. Between whole pixels it interpolates, at the position divided by the level's downsample. */
+static bool read_direct(state *s, int level, int64_t level0_x, int64_t level0_y, int64_t width, int64_t height, uint8_t *rgb)
+{
+    int64_t x, y;
+    sw_tile_reader *tiles = tiles_of(s);
+    if (!tiles) return false;
+    if (in_level(s, level, level0_x, level0_y, &x, &y)) return sw_tile_reader_read(tiles, level, x, y, width, height, rgb);
+    double downsample = s->level[level].downsample;
+    if (downsample <= 1 || level0_x < 0 || level0_y < 0) return false;
+    return sw_tile_reader_read_between(tiles, level, (double)level0_x / downsample, (double)level0_y / downsample, width, height, rgb);
 }
 
 static uint8_t *tile_jpeg(void *ctx, int level, int64_t level0_x, int64_t level0_y, int64_t side, size_t *size)
@@ -216,12 +228,7 @@ static sw_status read_pixels(void *ctx, int level, int64_t x, int64_t y, int64_t
 {
     state *s = ctx;
     size_t n = (size_t)width * (size_t)height;
-    int64_t level_x, level_y;
-    sw_tile_reader *tiles = tiles_of(s);
-    if (tiles && in_level(s, level, x, y, &level_x, &level_y) &&
-        sw_tile_reader_read(tiles, level, level_x, level_y, width, height, rgb)) {
-        return SW_OK;
-    }
+    if (read_direct(s, level, x, y, width, height, rgb)) return SW_OK;
     SW_AUTOFREE uint32_t *argb = sw_malloc(n * sizeof *argb);
     if (!argb) return sw_nomem(err);
     pthread_rwlock_rdlock(&s->lock);

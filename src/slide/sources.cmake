@@ -12,6 +12,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/slide/slide_parts.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_picture.c
   ${CMAKE_SOURCE_DIR}/src/slide/slide_read.c
+  ${CMAKE_SOURCE_DIR}/src/slide/tile_between.c
   ${CMAKE_SOURCE_DIR}/src/slide/tile_reader.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth.c
   ${CMAKE_SOURCE_DIR}/src/slide/synth_scene.c

@@ -200,10 +200,16 @@ static bool read_tile(sw_tile_reader *r, int level, int64_t column, int64_t row,
     return through_slot(r, level, column, row, &part, w, to, row_px);
 }
 
-bool sw_tile_reader_read(sw_tile_reader *r, int level, int64_t x, int64_t y, int64_t width, int64_t height, uint8_t *rgb)
+const sw_tiff_grid *sw_tile_reader_grid(const sw_tile_reader *r, int level)
 {
     const sw_tiff_grid *g = level >= 0 && level < r->n_levels ? &r->grid[level] : NULL;
-    if (!g || !g->offset) return false;
+    return g && g->offset ? g : NULL;
+}
+
+bool sw_tile_reader_read(sw_tile_reader *r, int level, int64_t x, int64_t y, int64_t width, int64_t height, uint8_t *rgb)
+{
+    const sw_tiff_grid *g = sw_tile_reader_grid(r, level);
+    if (!g) return false;
     const box region = {x, y, x + width, y + height};
     int64_t x0 = x > 0 ? x : 0, y0 = y > 0 ? y : 0;
     int64_t x1 = region.x1 < g->width ? region.x1 : g->width, y1 = region.y1 < g->height ? region.y1 : g->height;
@@ -222,8 +228,8 @@ bool sw_tile_reader_read(sw_tile_reader *r, int level, int64_t x, int64_t y, int
 
 uint8_t *sw_tile_reader_jpeg(sw_tile_reader *r, int level, int64_t x, int64_t y, int64_t side, size_t *size)
 {
-    const sw_tiff_grid *g = level >= 0 && level < r->n_levels ? &r->grid[level] : NULL;
-    if (!g || !g->offset || side != g->tile_width || side != g->tile_height || x < 0 || y < 0 || x % side || y % side ||
+    const sw_tiff_grid *g = sw_tile_reader_grid(r, level);
+    if (!g || side != g->tile_width || side != g->tile_height || x < 0 || y < 0 || x % side || y % side ||
         x + side > g->width || y + side > g->height) {
         return NULL;
     }

@@ -5,6 +5,7 @@
 #ifndef SW_SLIDE_TILE_READER_H
 #define SW_SLIDE_TILE_READER_H
 
+#include "slide/tiff_grid.h"
 #include "slidewise/slide.h"
 
 typedef struct sw_tile_reader sw_tile_reader;
@@ -13,6 +14,9 @@ typedef struct sw_tile_reader sw_tile_reader;
 sw_status sw_tile_reader_open(const char *path, const sw_slide_level *level, int n_levels, sw_tile_reader **out, sw_error *err)
     SW_MUST_CHECK;
 void sw_tile_reader_close(sw_tile_reader *reader); /* NULL is fine */
+
+/* Where the level's tiles lie; NULL: it cannot be read so. Borrowed. */
+const sw_tiff_grid *sw_tile_reader_grid(const sw_tile_reader *reader, int level);
 
 /* [height, width, 3] at (x, y) of the level, in its own pixels; white outside. false: ask OpenSlide; rgb may be half written.
  * For several threads at once. */

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "slide/jpeg_splice.h"
 #include "slide/slide_handle.h"
+#include "slide/tile_between.h"
 #include "slide/tile_reader.h"
 #include "slidewise/synth.h"
 #include "test.h"
@@ -156,6 +157,52 @@ TEST(levels_read_from_the_corner_as_with_openslide)
         }
     }
     CHECK(fractional >= 5);
+}
+
+/* Regions of every level but the first at any position, with widths of a row of tiles and of one pixel, and over the far corner, where
+ * a downsample that is no whole number is farthest from one. Returns how many were read without OpenSlide, -1 if one differs. */
+static int between_pixels(const char *path, int n, uint32_t seed)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *fast = NULL;
+    SW_CLEANUP(sw_slide_close) sw_slide *openslide = NULL;
+    SW_CLEANUP(reader_close_ptr) sw_tile_reader *reader = NULL;
+    sw_slide_options o = sw_slide_options_default();
+    sw_rng rng = sw_rng_stream(13, SW_RNG_TEST, seed, 0, 0);
+    int direct = 0;
+    o.openslide_only = true;
+    if (sw_slide_open(path, NULL, &fast, &err) != SW_OK || sw_slide_open(path, &o, &openslide, &err) != SW_OK) return -1;
+    const sw_slide_info *info = sw_slide_get_info(fast);
+    if (sw_tile_reader_open(path, info->level, info->n_levels, &reader, &err) != SW_OK || info->n_levels < 2) return -1;
+    for (int i = 0; i < n; i++) {
+        region r = {.level = 1 + (int)sw_rng_below(&rng, (uint64_t)info->n_levels - 1)};
+        double factor = info->level[r.level].downsample;
+        int64_t most = i % 5 == 0 ? 1100 : 300, reach = (int64_t)(250 * factor);
+        r.width = 1 + (int64_t)sw_rng_below(&rng, (uint64_t)most);
+        r.height = 1 + (int64_t)sw_rng_below(&rng, (uint64_t)most);
+        r.x = (int64_t)sw_rng_below(&rng, (uint64_t)info->width + 200);
+        r.y = (int64_t)sw_rng_below(&rng, (uint64_t)info->height + 200);
+        if (i % 4 == 0 && r.x < info->width) r.x = info->width > reach ? info->width - (int64_t)sw_rng_below(&rng, (uint64_t)reach) : 1;
+        if (i % 4 == 0 && r.y < info->height) r.y = info->height > reach ? info->height - (int64_t)sw_rng_below(&rng, (uint64_t)reach) : 1;
+        SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)(r.width * r.height));
+        if (!rgb || !same(fast, openslide, &r)) return -1;
+        double x = (double)r.x / factor, y = (double)r.y / factor;
+        direct += reader && (x != floor(x) || y != floor(y)) && sw_tile_reader_read_between(reader, r.level, x, y, r.width, r.height, rgb);
+    }
+    return direct;
+}
+
+TEST(positions_between_pixels_read_as_with_openslide)
+{
+    CHECK(synthetic());
+    CHECK(between_pixels(synthetic(), 150, 1) >= 100);
+    if (!sw_test_data()) SKIP("no shared/data beside the checkout");
+    static const char *const name[] = {"slides/gastric-metaplasia-aperio-style.svs", "atlas-mini/slides/acute-appendicitis.tif"};
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        char path[700];
+        snprintf(path, sizeof path, "%s/%s", sw_test_data(), name[i]);
+        int direct = between_pixels(path, 200, 2 + (uint32_t)i);
+        if (direct < 100) sw_test_fail(__FILE__, __LINE__, "%s: %d regions", name[i], direct);
+    }
 }
 
 /* The tiles of a damaged file as JPEGs of their own: none, or one that begins and ends as a JPEG does, whatever it decodes to. */
