@@ -81,6 +81,21 @@ SW_API sw_store_slides_options sw_store_slides_options_default(void);
 /* Everything below serves it like a store, but sw_store_patch (SW_E_UNSUPPORTED: there is no JPEG). Slides and coordinates must
  * stay where they are. */
 SW_API sw_status sw_store_open_slides(const sw_store_slides_options *options, sw_store **out, sw_error *err) SW_MUST_CHECK;
+/* What stands in for a store where features take the place of patches: one HDF5 file per slide, as slidewise encode, CLAM, TRIDENT and
+ * STAMP write them ("features" or "feats", [n, dim] or [1, n, dim], and "coords" where there are positions). */
+typedef struct sw_store_features_options {
+    const char *path;    /* a folder of SLIDE.h5, or one that holds CLAM's h5_files or one of TRIDENT's features_ENCODER; or one file. Required */
+    int64_t cache_bytes; /* for features that were read, default 256 MiB; 0: none. What is in use is in memory besides */
+    int threads;         /* to look at the files with; 0 (default): all CPUs of this process */
+    const sw_sink *sink; /* may be NULL; for this call */
+} sw_store_features_options;
+SW_API sw_store_features_options sw_store_features_options_default(void);
+/* Each slide has one scale, by convention of 1 um per pixel, and the id that its file is named by. Files are read in processes of their
+ * own, and a damaged one ends none. One that cannot be read, or holds no patch, is left out with a warning. SW_E_INVALID: files of
+ * different widths (the message names two), or several folders to choose from; SW_E_NOT_FOUND: no file. */
+SW_API sw_status sw_store_open_features(const sw_store_features_options *options, sw_store **out, sw_error *err) SW_MUST_CHECK;
+/* The files that operands name, each a file or a folder as above, as slides: free with sw_slide_list_free. */
+SW_API sw_status sw_store_features_list(const char *const *operands, size_t n_operands, struct sw_slide_list *list, sw_error *err) SW_MUST_CHECK;
 SW_API void sw_store_close(sw_store **store); /* sets *store to NULL; fit for SW_CLEANUP */
 
 SW_API const char *sw_store_path(const sw_store *store);
@@ -118,7 +133,8 @@ SW_API const sw_store_scale *sw_store_scale_get(const sw_store *store, int64_t s
 /* The scale of a slide whose mpp_um is within 1 % of `mpp_um`; -1: none. */
 SW_API int sw_store_scale_find(const sw_store *store, int64_t slide, double mpp_um);
 
-/* Top-left corners in level-0 pixels: xy is [n_patches, 2], caller's. Checked against the checksum. */
+/* Top-left corners in level-0 pixels: xy is [n_patches, 2], caller's. Checked against the checksum. Of features: as their file has them,
+ * rounded (of STAMP's in microns), or SW_E_NOT_FOUND. */
 SW_API sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64_t *xy, sw_error *err)
     SW_MUST_CHECK;
 /* The JPEG of one patch, checked against its checksum; borrowed until the store is closed (it lies in the memory map).
@@ -129,11 +145,18 @@ SW_API sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale,
  * does not grow with what it has read, and stay in the system's cache. From any thread. */
 SW_API void sw_store_patch_done(const sw_store *store, const void *jpeg, size_t size);
 
-/* True: sw_store_patch gives the patches; false: they stay on their slides, sw_store_pixels gives them. */
+/* True: sw_store_patch gives the patches; false: they stay on their slides, sw_store_pixels gives them; or there are features of them only. */
 SW_API bool sw_store_has_jpegs(const sw_store *store);
 /* Pixels [patch_px, patch_px, 3] of one patch that stays on its slide (SW_E_UNSUPPORTED in a store of JPEGs). May be called from
  * any number of threads. The message names slide and patch. */
 SW_API sw_status sw_store_pixels(const sw_store *store, int64_t slide, int scale, int64_t index, uint8_t *rgb, sw_error *err)
+    SW_MUST_CHECK;
+
+/* How wide the features of a patch are; 0: its patches are pixels. */
+SW_API int sw_store_feature_dim(const sw_store *store);
+/* Features [n, dim] of patches index [n] of a slide (SW_E_UNSUPPORTED where patches are pixels). The first call for a slide reads its whole
+ * file. From any number of threads. A feature that is not finite is SW_E_FORMAT. */
+SW_API sw_status sw_store_features(const sw_store *store, int64_t slide, const int64_t *index, int64_t n, float *out, sw_error *err)
     SW_MUST_CHECK;
 
 /* What is wrong with one record. The message is borrowed for the call. */

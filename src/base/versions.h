@@ -13,7 +13,7 @@ const char *sw_turbojpeg_version(void); /* slide/image_jpeg.c */
 const char *sw_libpng_version(void);    /* slide/image_png.c */
 const char *sw_libtiff_version(void);   /* slide/image_tiff.c */
 const char *sw_lmdb_version(void);      /* store/lmdb.c */
-const char *sw_hdf5_version(void);      /* store/hdf5_coords.c */
+const char *sw_hdf5_version(void);      /* store/hdf5_base.c */
 const char *sw_cairo_version(void);     /* explain/draw_cairo.c */
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -255,4 +256,21 @@ sw_status sw_checkpoint_open(sw_backend *be, const char *path, sw_model **model,
 sw_status sw_checkpoint_peek(const char *path, sw_model_use *use, sw_error *err)
 {
     return sw_checkpoint_open(NULL, path, NULL, use, err);
+}
+
+sw_status sw_checkpoint_find(const char *run_dir, const char *wanted, char **path, sw_error *err)
+{
+    const char *name = wanted ? wanted : "best";
+    if (strcmp(name, "best") != 0 && strcmp(name, "last") != 0) {
+        *path = sw_strdup(name);
+        return *path ? SW_OK : sw_nomem(err);
+    }
+    *path = sw_asprintf("%s/checkpoints/%s.safetensors", run_dir, name);
+    if (!*path) return sw_nomem(err);
+    if (sw_path_exists(*path)) return SW_OK;
+    if (!sw_path_is_dir(run_dir))
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such run directory; give the directory that training wrote (run.out)",
+                            run_dir);
+    return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such checkpoint; train the run first, or name one with --checkpoint",
+                        *path);
 }

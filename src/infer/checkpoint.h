@@ -38,6 +38,8 @@ sw_status sw_checkpoint_put(const sw_model *model, const sw_model_use *use, int6
  * the caller. */
 sw_status sw_checkpoint_open(sw_backend *be, const char *path, sw_model **model, sw_model_use *use, sw_error *err)
     SW_MUST_CHECK;
+/* The path, owned by the caller, of a run's checkpoint: "best" (or NULL), "last", or any path, which is not looked at. */
+sw_status sw_checkpoint_find(const char *run_dir, const char *wanted, char **path, sw_error *err) SW_MUST_CHECK;
 /* Only the use: which backend, which chunk. */
 sw_status sw_checkpoint_peek(const char *path, sw_model_use *use, sw_error *err) SW_MUST_CHECK;
 

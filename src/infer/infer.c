@@ -62,8 +62,7 @@ static sw_status encode_chunk(sw_model *model, sw_eval_loader *loader, sw_eval_c
     return status == SW_OK ? encode_images(model, &images, rows, err) : status;
 }
 
-static sw_status encode_all(sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features,
-                            sw_error *err)
+sw_status sw_infer_features(sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features, sw_error *err)
 {
     sw_eval_loader *loader = NULL;
     sw_eval_loader_options lo = {.crop_px = o->crop_px,
@@ -130,7 +129,7 @@ static sw_status infer(sw_model *model, sw_patch_source *source, const sw_infer_
     out->logit = sw_calloc((size_t)out->n_classes, sizeof *out->logit);
     out->probability = sw_calloc((size_t)out->n_classes, sizeof *out->probability);
     if (!features || !out->logit || !out->probability) return sw_nomem(err);
-    SW_TRY(encode_all(model, source, o, features, err));
+    SW_TRY(sw_infer_features(model, source, o, features, err));
     sw_tensor bag = {0};
     SW_TRY(sw_tensor_from(&sw_model_backend(model)->device, SW_F32, SW_SHAPE(1, n, dim), features, &bag, err));
     sw_free(SW_STEAL(features));

@@ -33,6 +33,9 @@ typedef struct sw_infer_options {
     int64_t meter_base;    /* patches counted before this bag */
 } sw_infer_options;
 
+/* The features of all patches of `source`: [patches, sw_model_dim], the caller's. Of a source of features these themselves. */
+sw_status sw_infer_features(sw_model *model, sw_patch_source *source, const sw_infer_options *options, float *features, sw_error *err)
+    SW_MUST_CHECK;
 /* Encodes all patches of `source` and aggregates them. */
 sw_status sw_infer_bag(sw_model *model, sw_patch_source *source, const sw_infer_options *options,
                        sw_bag_result *out, sw_error *err) SW_MUST_CHECK;

@@ -40,27 +40,9 @@ void sw_slide_prediction_free(sw_slide_prediction *p)
     *p = (sw_slide_prediction){0};
 }
 
-/* "best", "last" or a path; NULL is "best". */
-static sw_status find_checkpoint(const char *run_dir, const char *wanted, char **path, sw_error *err)
-{
-    const char *name = wanted ? wanted : "best";
-    if (strcmp(name, "best") != 0 && strcmp(name, "last") != 0) {
-        *path = sw_strdup(name);
-        return *path ? SW_OK : sw_nomem(err);
-    }
-    *path = sw_asprintf("%s/checkpoints/%s.safetensors", run_dir, name);
-    if (!*path) return sw_nomem(err);
-    if (sw_path_exists(*path)) return SW_OK;
-    if (!sw_path_is_dir(run_dir))
-        return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such run directory; give the directory that training wrote (run.out)",
-                            run_dir);
-    return sw_error_set(err, SW_E_NOT_FOUND, "%s: no such checkpoint; train the run first, or name one with --checkpoint",
-                        *path);
-}
-
 static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predictor_options *o, sw_error *err)
 {
-    SW_TRY(find_checkpoint(run_dir, o->checkpoint, &p->path, err));
+    SW_TRY(sw_checkpoint_find(run_dir, o->checkpoint, &p->path, err));
     p->sink = o->sink;
     p->slide_mpp_um = o->slide_mpp_um;
     p->coords = o->coords;

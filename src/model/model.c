@@ -11,13 +11,21 @@ struct sw_model {
     sw_dtype activations;
     char *encoder_name, *aggregator_name;
     sw_slab *slab;
-    sw_encoder *encoder;
+    sw_encoder *encoder; /* NULL: none */
     sw_aggregator *aggregator;
 };
 
 sw_model_options sw_model_options_default(void)
 {
     return (sw_model_options){.encoder = "resnet18", .aggregator = "abmilx", .mil = sw_aggregator_options_default()};
+}
+
+static const char no_encoder[] = "none";
+
+static sw_status start_encoder(sw_model *m, const sw_model_options *o, sw_error *err)
+{
+    if (!m->encoder) return SW_OK;
+    return o->blank || o->blank_encoder ? sw_encoder_init_blank(m->encoder, err) : sw_encoder_init(m->encoder, o->seed, err);
 }
 
 static sw_status set_up(sw_model *m, sw_dtype dtype, const sw_model_options *o, sw_error *err)
@@ -27,12 +35,15 @@ static sw_status set_up(sw_model *m, sw_dtype dtype, const sw_model_options *o, 
     m->options.aggregator = m->aggregator_name = sw_strdup(o->aggregator);
     if (!m->encoder_name || !m->aggregator_name) return sw_nomem(err);
     SW_TRY(sw_slab_new(&m->be->device, dtype, &m->slab, err));
-    SW_TRY(sw_encoder_new(m->encoder_name, m->slab, &m->encoder, err));
-    m->options.mil.input_dim = sw_encoder_dim(m->encoder);
+    if (strcmp(m->encoder_name, no_encoder) != 0) {
+        SW_TRY(sw_encoder_new(m->encoder_name, m->slab, &m->encoder, err));
+        m->options.mil.input_dim = sw_encoder_dim(m->encoder);
+    } else {
+        m->options.frozen = true;
+    }
     SW_TRY(sw_aggregator_new(m->aggregator_name, &m->options.mil, m->slab, &m->aggregator, err));
     SW_TRY(sw_slab_commit(m->slab, err));
-    SW_TRY(o->blank || o->blank_encoder ? sw_encoder_init_blank(m->encoder, err)
-                                        : sw_encoder_init(m->encoder, o->seed, err));
+    SW_TRY(start_encoder(m, o, err));
     return o->blank ? sw_aggregator_init_blank(m->aggregator, err) : sw_aggregator_init(m->aggregator, o->seed, err);
 }
 
@@ -79,7 +90,12 @@ const sw_model_options *sw_model_get_options(const sw_model *m)
 
 int sw_model_dim(const sw_model *m)
 {
-    return sw_encoder_dim(m->encoder);
+    return m->options.mil.input_dim;
+}
+
+bool sw_model_has_encoder(const sw_model *m)
+{
+    return m->encoder != NULL;
 }
 
 int sw_model_classes(const sw_model *m)
@@ -111,6 +127,7 @@ sw_dtype sw_model_activations(const sw_model *m)
 sw_var *sw_model_encode(const sw_model *m, sw_tape *tape, sw_var *images, const sw_nn_mode *mode)
 {
     sw_nn_mode used = *mode;
+    if (!m->encoder) return images;
     used.activations = m->activations;
     used.batch_stats = m->options.batch_stats && !mode->training;
     return sw_encoder_forward(m->encoder, tape, m->options.frozen, images, &used);

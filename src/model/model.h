@@ -7,9 +7,9 @@
 #include "encoder/encoder.h"
 
 typedef struct sw_model_options {
-    const char *encoder;    /* "resnet18" */
+    const char *encoder;    /* "resnet18"; "none": what comes in are features already, mil.input_dim wide */
     const char *aggregator; /* "abmilx" */
-    sw_aggregator_options mil; /* input_dim is set from the encoder */
+    sw_aggregator_options mil; /* input_dim is set from the encoder, where there is one */
     bool blank, blank_encoder; /* nothing is drawn for the whole, or for the encoder: values from a file follow */
     bool frozen;            /* the encoder has no gradient and uses its running statistics */
     bool batch_stats;       /* outside of training the encoder goes by the statistics of the patches that are encoded at once */
@@ -28,6 +28,7 @@ sw_backend *sw_model_backend(const sw_model *model);
 sw_slab *sw_model_slab(const sw_model *model);
 const sw_model_options *sw_model_get_options(const sw_model *model);
 int sw_model_dim(const sw_model *model);     /* feature width */
+bool sw_model_has_encoder(const sw_model *model); /* false: it takes features */
 int sw_model_classes(const sw_model *model);
 int64_t sw_model_params(const sw_model *model, const char *group); /* "encoder", "mil"; NULL: all */
 
@@ -36,7 +37,8 @@ int64_t sw_model_params(const sw_model *model, const char *group); /* "encoder",
 void sw_model_set_activations(sw_model *model, sw_dtype activations);
 sw_dtype sw_model_activations(const sw_model *model);
 
-/* images [n, 3, h, w], normalised -> features [n, dim]; with activations in bf16 the images are let go (sw_var_done). */
+/* images [n, 3, h, w], normalised -> features [n, dim]; with activations in bf16 the images are let go (sw_var_done). Without an encoder
+ * features, which stay as they are. */
 sw_var *sw_model_encode(const sw_model *model, sw_tape *tape, sw_var *images, const sw_nn_mode *mode);
 /* features [b, n, dim] -> logits, attention. */
 sw_aggregator_out sw_model_aggregate(const sw_model *model, sw_tape *tape, sw_var *features, const sw_nn_mode *mode);

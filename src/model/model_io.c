@@ -198,6 +198,7 @@ sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err
 
 /* --- options */
 
+static const char no_encoder[] = "none";
 static const char *const act_names[] = {"none", "relu", "gelu"};
 static const char *const norm_names[] = {"none", "ln"};
 static const char *const pos_names[] = {"auto", "none", "ppeg"};
@@ -211,6 +212,7 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_object(&w);
     sw_json_put_string(&w, "encoder", o->encoder);
     sw_json_put_string(&w, "aggregator", o->aggregator);
+    if (strcmp(o->encoder, no_encoder) == 0) sw_json_put_int(&w, "input_dim", o->mil.input_dim);
     sw_json_put_bool(&w, "frozen", o->frozen);
     if (o->batch_stats) sw_json_put_bool(&w, "batch_stats", true);
     sw_json_put_int(&w, "inner_dim", o->mil.inner_dim);
@@ -254,6 +256,7 @@ static bool choose(const sw_json *root, const char *key, const char *const *name
 
 static const char *known_encoder(const char *name)
 {
+    if (strcmp(name, no_encoder) == 0) return no_encoder;
     for (size_t i = 0; i < sw_encoder_kinds(); i++)
         if (strcmp(sw_encoder_kind(i)->name, name) == 0) return sw_encoder_kind(i)->name;
     return NULL;
@@ -280,6 +283,7 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
                             sw_json_text(sw_json_get(r, "encoder"), "?"), sw_json_text(sw_json_get(r, "aggregator"), "?"));
     o.frozen = sw_json_truth(sw_json_get(r, "frozen"), false);
     o.batch_stats = sw_json_truth(sw_json_get(r, "batch_stats"), false);
+    o.mil.input_dim = (int)sw_json_integer(sw_json_get(r, "input_dim"), 0); /* where there is no encoder to tell it */
     o.mil.inner_dim = (int)sw_json_integer(sw_json_get(r, "inner_dim"), 0);
     o.mil.classes = (int)sw_json_integer(sw_json_get(r, "classes"), 0);
     o.mil.heads = (int)sw_json_integer(sw_json_get(r, "heads"), 0);

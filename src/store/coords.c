@@ -9,6 +9,7 @@
 #include "base/csv.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "store/coords_parts.h"
 #include "store/hdf5_coords.h"
 
 /* Two tools read one slide through different libraries: their downsamples differ in the last digits. */
@@ -31,12 +32,20 @@ void sw_coords_free(sw_coords *coords)
 /* ---- a file */
 
 enum { PATCH_SIZE, PATCH_LEVEL, DOWNSAMPLE, CUSTOM, LEVEL_DIM, SIZE_LEVEL0, LEVEL0_MAG, TARGET_MAG, OVERLAP, WIDTH, HEIGHT, NAME, WANTED };
+_Static_assert((int)WANTED == (int)SW_COORDS_ATTRIBUTES, "a name for each");
 
-typedef struct answers {
-    sw_h5_wanted at[WANTED];
-} answers;
+sw_coords_asked sw_coords_ask(void)
+{
+    static const char *const name[WANTED] = {"patch_size",        "patch_level",          "downsample",           "custom_downsample",
+                                             "level_dim",         "patch_size_level0",    "level0_magnification", "target_magnification",
+                                             "overlap",           "level0_width",         "level0_height",        "name"};
+    sw_coords_asked a = {0};
+    for (int i = 0; i < WANTED; i++) a.at[i].name = name[i];
+    a.at[NAME].is_text = true;
+    return a;
+}
 
-static void answers_free(answers *a)
+void sw_coords_asked_free(sw_coords_asked *a)
 {
     for (int i = 0; i < WANTED; i++) sw_free(a->at[i].text);
 }
@@ -56,7 +65,7 @@ static sw_status whole(const char *path, const sw_h5_wanted *w, double least, in
     return SW_OK;
 }
 
-static sw_status take_clam(const char *path, const answers *a, sw_coords *out, sw_error *err)
+static sw_status take_clam(const char *path, const sw_coords_asked *a, sw_coords *out, sw_error *err)
 {
     out->kind = SW_COORDS_CLAM;
     SW_TRY(whole(path, &a->at[PATCH_SIZE], 1, &out->patch_px, err));
@@ -73,7 +82,7 @@ static sw_status take_clam(const char *path, const answers *a, sw_coords *out, s
     return SW_OK;
 }
 
-static sw_status take_trident(const char *path, const answers *a, sw_coords *out, sw_error *err)
+static sw_status take_trident(const char *path, const sw_coords_asked *a, sw_coords *out, sw_error *err)
 {
     out->kind = SW_COORDS_TRIDENT;
     SW_TRY(whole(path, &a->at[PATCH_SIZE], 1, &out->patch_px, err));
@@ -95,10 +104,20 @@ static sw_status take_trident(const char *path, const answers *a, sw_coords *out
     return SW_OK;
 }
 
-static sw_status take(const char *path, const answers *a, sw_coords *out, sw_error *err)
+static bool is_trident(const sw_coords_asked *a)
 {
-    if (a->at[PATCH_SIZE].count && a->at[LEVEL0_MAG].count && a->at[TARGET_MAG].count) return take_trident(path, a, out, err);
-    if (a->at[PATCH_SIZE].count && a->at[PATCH_LEVEL].count) return take_clam(path, a, out, err);
+    return a->at[PATCH_SIZE].count && a->at[LEVEL0_MAG].count && a->at[TARGET_MAG].count;
+}
+
+bool sw_coords_are_told(const sw_coords_asked *a)
+{
+    return is_trident(a) || (a->at[PATCH_SIZE].count && a->at[PATCH_LEVEL].count);
+}
+
+sw_status sw_coords_take(const char *path, const sw_coords_asked *a, sw_coords *out, sw_error *err)
+{
+    if (is_trident(a)) return take_trident(path, a, out, err);
+    if (sw_coords_are_told(a)) return take_clam(path, a, out, err);
     return sw_error_set(err, SW_E_FORMAT,
                         "%s: its coordinates have neither CLAM's attributes (patch_size, patch_level) nor TRIDENT's (patch_size, "
                         "level0_magnification, target_magnification), so that the size of the patches is unknown",
@@ -107,16 +126,11 @@ static sw_status take(const char *path, const answers *a, sw_coords *out, sw_err
 
 sw_status sw_coords_read(const char *path, sw_coords *out, sw_error *err)
 {
-    static const char *const name[WANTED] = {"patch_size",        "patch_level",          "downsample",           "custom_downsample",
-                                             "level_dim",         "patch_size_level0",    "level0_magnification", "target_magnification",
-                                             "overlap",           "level0_width",         "level0_height",        "name"};
-    SW_CLEANUP(answers_free) answers a = {0};
+    SW_CLEANUP(sw_coords_asked_free) sw_coords_asked a = sw_coords_ask();
     SW_CLEANUP(sw_coords_free) sw_coords c = {0};
     *out = (sw_coords){0};
-    for (int i = 0; i < WANTED; i++) a.at[i].name = name[i];
-    a.at[NAME].is_text = true;
     SW_TRY(sw_h5_coords_read(path, &c.xy, &c.n_patches, a.at, WANTED, err));
-    SW_TRY(take(path, &a, &c, err));
+    SW_TRY(sw_coords_take(path, &a, &c, err));
     c.path = sw_strdup(path);
     c.name = sw_strdup(a.at[NAME].text ? a.at[NAME].text : "");
     if (!c.path || !c.name) return sw_nomem(err);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing positions as CLAM and as TRIDENT do. */
 #include <math.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "slidewise/coords.h"
+#include "store/coords_parts.h"
 #include "store/hdf5_coords.h"
 
 #define SAME_RESOLUTION 1.01
@@ -79,29 +81,38 @@ int sw_coords_trident_magnification(double mpp_um)
     return 1;
 }
 
+void sw_coords_trident_attributes(const sw_coords_geometry *g, sw_h5_attribute *out)
+{
+    double level0 = sw_coords_trident_magnification(g->level0_mpp_um), side = round(g->patch_level0_px);
+    double target = g->magnification;
+    /* Its reader cuts round(patch_size * level0 / target): this must be the side that the patches have. */
+    bool plain = target == round(target) && round(g->patch_px * level0 / target) == side;
+    if (!plain) target = g->patch_px * level0 / side;
+    const sw_h5_attribute attribute[SW_TRIDENT_ATTRIBUTES] = {
+        number("patch_size", g->patch_px),
+        number("patch_size_level0", side),
+        number("level0_magnification", level0),
+        {.name = "target_magnification", .type = plain ? SW_H5_INT : SW_H5_REAL, .value = {target}},
+        number("overlap", g->overlap_px),
+        text("name", g->slide_id),
+        text("savetodir", g->folder),
+        number("level0_width", (double)g->width),
+        number("level0_height", (double)g->height),
+    };
+    memcpy(out, attribute, sizeof attribute);
+}
+
 sw_status sw_coords_write_trident(const char *dir, const char *slide_id, const sw_slide *slide, const sw_grid *grid,
                                   int overlap_px, sw_error *err)
 {
     const sw_slide_info *info = sw_slide_get_info(slide);
-    double level0 = sw_coords_trident_magnification(info->mpp_um), side = round(grid->patch_level0_px);
-    double target = grid->magnification;
-    /* Its reader cuts round(patch_size * level0 / target): this must be the side that the patches have. */
-    bool plain = target == round(target) && round(grid->patch_px * level0 / target) == side;
-    if (!plain) target = grid->patch_px * level0 / side;
+    sw_h5_attribute attribute[SW_TRIDENT_ATTRIBUTES];
     SW_AUTOFREE char *job = sw_asprintf("%s/%.6gx_%dpx_%dpx_overlap", dir, grid->magnification, grid->patch_px, overlap_px);
     SW_AUTOFREE char *patches = job ? sw_path_join(job, "patches") : NULL;
     if (!patches) return sw_nomem(err);
-    sw_h5_attribute attribute[] = {
-        number("patch_size", grid->patch_px),
-        number("patch_size_level0", side),
-        number("level0_magnification", level0),
-        number("target_magnification", target),
-        number("overlap", overlap_px),
-        text("name", slide_id),
-        text("savetodir", job),
-        number("level0_width", (double)info->width),
-        number("level0_height", (double)info->height),
-    };
-    if (!plain) attribute[3].type = SW_H5_REAL;
-    return write_file(patches, slide_id, "_patches.h5", grid, attribute, sizeof attribute / sizeof *attribute, err);
+    const sw_coords_geometry g = {.slide_id = slide_id, .folder = job, .patch_px = grid->patch_px, .overlap_px = overlap_px,
+                                  .patch_level0_px = grid->patch_level0_px, .magnification = grid->magnification,
+                                  .level0_mpp_um = info->mpp_um, .width = info->width, .height = info->height};
+    sw_coords_trident_attributes(&g, attribute);
+    return write_file(patches, slide_id, "_patches.h5", grid, attribute, SW_TRIDENT_ATTRIBUTES, err);
 }

@@ -1,33 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one thing we need of HDF5: a dataset "coords" [n, 2] with attributes. What the attributes mean is coords.c's. */
+/* Files of positions: a dataset "coords" [n, 2] with attributes. What the attributes mean is coords.c's. */
 #ifndef SW_STORE_HDF5_COORDS_H
 #define SW_STORE_HDF5_COORDS_H
 
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/buf.h"
-#include "slidewise/error.h"
-
-typedef enum sw_h5_type { SW_H5_INT, SW_H5_REAL, SW_H5_TEXT } sw_h5_type;
-
-/* An attribute to write. */
-typedef struct sw_h5_attribute {
-    const char *name;
-    sw_h5_type type;
-    int count;       /* 0: a scalar; 2: a pair (numbers only) */
-    double value[2]; /* whole for SW_H5_INT, and exact up to 2^53 */
-    const char *text;
-} sw_h5_attribute;
-
-/* An attribute to read: name and type are asked, the rest is the answer. A number is taken whatever its type in the file. */
-typedef struct sw_h5_wanted {
-    const char *name;
-    bool is_text;
-    int count;       /* 0: absent, or not a number (a text) as asked; else how many numbers there are, two of them kept */
-    double value[2];
-    char *text;      /* owned, sw_free */
-} sw_h5_wanted;
+#include "store/hdf5_base.h"
 
 /* Appends the whole file to *out: coords int64 [n, 2] (may grow along n, as Python's tools leave it), attributes in their
  * order. The same content gives the same bytes. */

@@ -3,7 +3,12 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/coords.c
   ${CMAKE_SOURCE_DIR}/src/store/coords_write.c
   ${CMAKE_SOURCE_DIR}/src/store/export.c
+  ${CMAKE_SOURCE_DIR}/src/store/features.c
+  ${CMAKE_SOURCE_DIR}/src/store/features_find.c
+  ${CMAKE_SOURCE_DIR}/src/store/hdf5_apart.c
+  ${CMAKE_SOURCE_DIR}/src/store/hdf5_base.c
   ${CMAKE_SOURCE_DIR}/src/store/hdf5_coords.c
+  ${CMAKE_SOURCE_DIR}/src/store/hdf5_features.c
   ${CMAKE_SOURCE_DIR}/src/store/import.c
   ${CMAKE_SOURCE_DIR}/src/store/live.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c

@@ -95,6 +95,7 @@ sw_status sw_store_coords(const sw_store *store, int64_t slide, int scale, int64
         memcpy(xy, sw_live_positions(store->live, record_of(store, slide)->number, scale), (size_t)s->n_patches * 16);
         return SW_OK;
     }
+    if (store->features) return sw_features_coords(store->features, record_of(store, slide)->number, xy, err);
     const void *bytes;
     size_t size;
     char what[384];
@@ -123,6 +124,7 @@ sw_status sw_store_patch(const sw_store *store, int64_t slide, int scale, int64_
                          sw_error *err)
 {
     SW_TRY(check_patch(store, slide, scale, index, err));
+    if (store->features) return sw_error_set(err, SW_E_UNSUPPORTED, "%s: it holds features, there is no JPEG of a patch", sw_store_path(store));
     if (store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "%s: its patches stay on their slides, there is no JPEG of them", sw_store_path(store));
     char what[384];
     const sw_slide_record *record = record_of(store, slide);
@@ -140,14 +142,27 @@ void sw_store_patch_done(const sw_store *store, const void *jpeg, size_t size)
 
 bool sw_store_has_jpegs(const sw_store *store)
 {
-    return store->live == NULL;
+    return store->live == NULL && store->features == NULL;
 }
 
 sw_status sw_store_pixels(const sw_store *store, int64_t slide, int scale, int64_t index, uint8_t *rgb, sw_error *err)
 {
     SW_TRY(check_patch(store, slide, scale, index, err));
+    if (store->features) return sw_error_set(err, SW_E_UNSUPPORTED, "%s: it holds features, there are no pixels of a patch", sw_store_path(store));
     if (!store->live) return sw_error_set(err, SW_E_UNSUPPORTED, "store %s: its patches are JPEGs, not pixels", sw_store_path(store));
     sw_status status = sw_live_read(store->live, record_of(store, slide)->number, scale, index, rgb, err);
     if (status == SW_OK || status == SW_E_NOMEM) return status;
     return sw_error_prefix(err, "slide %s, patch %lld", sw_store_slide_id(store, slide), (long long)index);
+}
+
+int sw_store_feature_dim(const sw_store *store)
+{
+    return store->features ? sw_features_dim(store->features) : 0;
+}
+
+sw_status sw_store_features(const sw_store *store, int64_t slide, const int64_t *index, int64_t n, float *out, sw_error *err)
+{
+    if (!store->features) return sw_error_set(err, SW_E_UNSUPPORTED, "store %s: it holds patches, there are no features of them", sw_store_path(store));
+    for (int64_t i = 0; i < n; i++) SW_TRY(check_patch(store, slide, 0, index[i], err));
+    return sw_features_rows(store->features, record_of(store, slide)->number, index, n, out, err);
 }

@@ -109,7 +109,7 @@ sw_status sw_store_check(const sw_store *store, const sw_sink *sink, sw_store_fa
     SW_AUTOFREE int64_t *records = sw_calloc(store->n_parts + 1, sizeof *records);
     if (!records) return sw_nomem(err);
     c.records = records;
-    sw_status status = store->live ? SW_OK : check_all(&c, sink, err);
+    sw_status status = store->live || store->features ? SW_OK : check_all(&c, sink, err);
     if (n_records) *n_records = total(&c);
     if (n_faults) *n_faults = c.faults;
     return status;

@@ -22,6 +22,7 @@ void sw_store_close(sw_store **address)
     sw_free(store->kv);
     sw_free(store->part);
     sw_live_close(&store->live);
+    sw_features_close(&store->features);
     sw_free(store->path);
     sw_free(store);
 }
@@ -173,10 +174,25 @@ sw_status sw_store_open_slides(const sw_store_slides_options *options, sw_store 
     return SW_OK;
 }
 
+sw_store_features_options sw_store_features_options_default(void)
+{
+    return (sw_store_features_options){.cache_bytes = (int64_t)256 << 20};
+}
+
+sw_status sw_store_open_features(const sw_store_features_options *options, sw_store **out, sw_error *err)
+{
+    SW_CLEANUP(sw_store_close) sw_store *store = sw_calloc(1, sizeof *store);
+    if (!store) return sw_nomem(err);
+    SW_TRY(sw_features_open(options, &store->slides, &store->settings, &store->features, err));
+    *out = SW_STEAL(store);
+    return SW_OK;
+}
+
 /* ---- what it is made of */
 
 const char *sw_store_path(const sw_store *store)
 {
+    if (store->features) return sw_features_name(store->features);
     return store->live ? sw_live_name(store->live) : store->path;
 }
 

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading HDF5 in a process of its own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "base/mem.h"
+#include "store/hdf5_base.h"
+
+#define MOST_TEXT ((int64_t)1 << 30)
+#define MOST_ATTRIBUTES 4096
+
+/* The head of a child's answer. */
+typedef struct answer {
+    sw_status status;
+    sw_error error;
+} answer;
+
+/* Of the processor, for so many bytes. Python's tools write a row as a chunk of its own, and of such a file HDF5 reads 10 MB in a
+ * second. */
+static rlim_t most_seconds(size_t bytes)
+{
+    return 2 + 2 * (rlim_t)(bytes >> 20);
+}
+
+bool sw_h5_send(int to, const void *bytes, size_t size)
+{
+    for (const char *from = bytes; size > 0;) {
+        ssize_t n = write(to, from, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        from += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+bool sw_h5_receive(int from, void *bytes, size_t size)
+{
+    for (char *to = bytes; size > 0;) {
+        ssize_t n = read(from, to, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        to += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* A text and its length before it; -1: NULL. */
+static bool send_text(int to, const char *text)
+{
+    int64_t size = text ? (int64_t)strlen(text) : -1;
+    return sw_h5_send(to, &size, sizeof size) && (size < 0 || sw_h5_send(to, text, (size_t)size));
+}
+
+static sw_status receive_text(int from, char **text, bool *whole, sw_error *err)
+{
+    int64_t size;
+    *whole = sw_h5_receive(from, &size, sizeof size) && size < MOST_TEXT;
+    if (!*whole || size < 0) return SW_OK;
+    *text = sw_calloc((size_t)size + 1, 1);
+    if (!*text) return sw_nomem(err);
+    *whole = sw_h5_receive(from, *text, (size_t)size);
+    return SW_OK;
+}
+
+bool sw_h5_send_wanted(int to, const sw_h5_wanted *wanted, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!sw_h5_send(to, &wanted[i].count, sizeof wanted[i].count) || !sw_h5_send(to, wanted[i].value, sizeof wanted[i].value) ||
+            !send_text(to, wanted[i].text))
+            return false;
+    }
+    return true;
+}
+
+sw_status sw_h5_receive_wanted(int from, sw_h5_wanted *wanted, size_t n, bool *whole, sw_error *err)
+{
+    *whole = true;
+    for (size_t i = 0; i < n && *whole; i++) {
+        *whole = sw_h5_receive(from, &wanted[i].count, sizeof wanted[i].count) && sw_h5_receive(from, wanted[i].value, sizeof wanted[i].value);
+        if (*whole) SW_TRY(receive_text(from, &wanted[i].text, whole, err));
+    }
+    return SW_OK;
+}
+
+bool sw_h5_send_attributes(int to, const sw_h5_attributes *list)
+{
+    if (!sw_h5_send(to, &list->count, sizeof list->count)) return false;
+    for (size_t i = 0; i < list->count; i++) {
+        if (!sw_h5_send(to, &list->item[i], sizeof list->item[i]) || !send_text(to, list->item[i].name) || !send_text(to, list->item[i].text))
+            return false;
+    }
+    return true;
+}
+
+sw_status sw_h5_receive_attributes(int from, sw_h5_attributes *list, bool *whole, sw_error *err)
+{
+    size_t n;
+    *whole = sw_h5_receive(from, &n, sizeof n) && n <= MOST_ATTRIBUTES;
+    for (size_t i = 0; *whole && i < n; i++) {
+        sw_h5_attribute a;
+        SW_AUTOFREE char *name = NULL;
+        SW_AUTOFREE char *text = NULL;
+        *whole = sw_h5_receive(from, &a, sizeof a);
+        if (*whole) SW_TRY(receive_text(from, &name, whole, err));
+        if (*whole) SW_TRY(receive_text(from, &text, whole, err));
+        *whole = *whole && name;
+        if (!*whole) break;
+        a.name = name;
+        a.text = text;
+        SW_TRY(sw_h5_attributes_add(list, &a, err));
+    }
+    return SW_OK;
+}
+
+/* ---- the child */
+
+/* What the parent has open, a lock among it, is not kept open by a child that outlives it for a moment. */
+static void let_go(int but)
+{
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+#ifdef CLOSE_RANGE_CLOEXEC
+    if (but > 3) close_range(3, (unsigned)but - 1, 0);
+    close_range((unsigned)but + 1, ~0U, 0);
+#else
+    (void)but;
+#endif
+}
+
+/* The child's whole life. */
+static void answer_from_child(int to, const sw_h5_reading *r)
+{
+    const struct rlimit none = {0, 0}, work = {most_seconds(r->bytes), most_seconds(r->bytes) + 1};
+    answer a = {0};
+    let_go(to);
+    setrlimit(RLIMIT_CORE, &none); /* a crash here is no news */
+    signal(SIGXCPU, SIG_DFL);
+    setrlimit(RLIMIT_CPU, &work);
+    a.status = r->read(r->ctx, &a.error);
+    bool sent = sw_h5_send(to, &a, sizeof a) && (a.status != SW_OK || r->send(r->ctx, to));
+    _exit(sent ? 0 : 1); /* ban-waiver: the child ends here */
+}
+
+/* *whole false: the child ended before its answer did, or the answer is none. */
+static sw_status take_answer(int from, const sw_h5_reading *r, bool *whole, sw_error *err)
+{
+    answer a;
+    *whole = sw_h5_receive(from, &a, sizeof a);
+    if (!*whole) return SW_OK;
+    a.error.message[sizeof a.error.message - 1] = '\0';
+    if (a.status != SW_OK) return sw_error_set(err, a.status, "%s", a.error.message);
+    return r->take(r->ctx, from, whole, err);
+}
+
+/* How the child ended that gave no answer; `state` -1: nobody knows. */
+static sw_status lost_child(const sw_h5_reading *r, int state, sw_error *err)
+{
+    if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGXCPU)
+        return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library came to no end with it in %d s; the file is damaged, make it again", r->path,
+                            (int)most_seconds(r->bytes));
+    if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL) /* the system's way where memory is short; no fault of the file's */
+        return sw_error_set(err, SW_E_IO, "%s: the process that read it was killed (is memory short?); try again", r->path);
+    return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", r->path);
+}
+
+sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
+{
+    int ends[2], state = -1;
+    bool whole = false;
+    sw_h5_quiet q = sw_h5_hush(); /* nobody is within HDF5 when the process is copied */
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        int why = errno;
+        sw_h5_unhush(&q);
+        return sw_error_set(err, SW_E_IO, "%s: no pipe to the process that reads it: %s", r->path, strerror(why));
+    }
+    pid_t child = fork();
+    if (child == 0) answer_from_child(ends[1], r);
+    int why = errno;
+    sw_h5_unhush(&q);
+    close(ends[1]);
+    sw_status status = child > 0 ? take_answer(ends[0], r, &whole, err) : SW_OK;
+    close(ends[0]); /* a child that still writes ends by that */
+    if (child < 0) return sw_error_set(err, SW_E_IO, "%s: no process to read it in: %s", r->path, strerror(why));
+    while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
+    if (status == SW_OK && !whole) return lost_child(r, state, err);
+    return status;
+}
