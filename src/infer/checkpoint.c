@@ -68,6 +68,7 @@ static void put_tiling(sw_json_writer *w, const sw_tile_settings *s)
     sw_json_put_int(w, "quality", s->quality);
     sw_json_put_bool(w, "whole_image", s->whole_image);
     if (s->exact) sw_json_put_bool(w, "exact", true);
+    if (s->passthrough) sw_json_put_bool(w, "passthrough", true); /* where its patches lie */
     if (s->given_positions) sw_json_put_bool(w, "given_positions", true);
     if (s->mask.mode != SW_MASK_NONE) sw_json_put_string(w, "mask", s->mask.path);
     put_tissue(w, &s->tissue);
@@ -140,6 +141,7 @@ static sw_status get_tiling(const sw_json *t, sw_tile_settings *out, sw_error *e
     s.quality = (int)sw_json_integer(sw_json_get(t, "quality"), s.quality);
     s.whole_image = sw_json_truth(sw_json_get(t, "whole_image"), false);
     s.exact = sw_json_truth(sw_json_get(t, "exact"), false);
+    s.passthrough = sw_json_truth(sw_json_get(t, "passthrough"), false);
     s.given_positions = sw_json_truth(sw_json_get(t, "given_positions"), false);
     const char *mask = sw_json_text(sw_json_get(t, "mask"), NULL); /* of any mode: it does not fit other slides */
     if (mask) s.mask.mode = SW_MASK_REPLACE;

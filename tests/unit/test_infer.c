@@ -24,6 +24,7 @@ static sw_model_use some_use(char **names, char *backend)
     u.tiling.quality = 71;
     u.tiling.whole_image = true;
     u.tiling.exact = true;
+    u.tiling.passthrough = true;
     u.tiling.tissue = (sw_tissue_options){.seg_level = 2, .sthresh = 15, .mthresh = 11, .close = 3, .otsu = true, .a_t = 1.7,
                                           .a_h = 0.1, .max_n_holes = 5, .line_thickness = 33.3, .use_padding = false,
                                           .contour_rule = SW_CONTOUR_CENTER, .max_area_share = 0.0025, .max_pixels = 12345};
@@ -47,7 +48,8 @@ static bool same_use(const sw_model_use *a, const sw_model_use *b)
                 a->channel_order == b->channel_order && a->normalise == b->normalise && a->chunk_patches == b->chunk_patches &&
                 strcmp(a->backend, b->backend) == 0 && a->deterministic == b->deterministic &&
                 a->activations == b->activations && s->n_scales == t->n_scales && s->patch_px == t->patch_px &&
-                s->overlap_px == t->overlap_px && s->quality == t->quality && s->whole_image == t->whole_image && s->exact == t->exact;
+                s->overlap_px == t->overlap_px && s->quality == t->quality && s->whole_image == t->whole_image && s->exact == t->exact &&
+                s->passthrough == t->passthrough;
     for (int i = 0; same && i < a->n_classes; i++) same = strcmp(a->class_name[i], b->class_name[i]) == 0;
     for (int i = 0; same && i < s->n_scales; i++) same = s->mpp_um[i] == t->mpp_um[i];
     same = same && memcmp(&s->artefacts, &t->artefacts, sizeof s->artefacts) == 0;
