@@ -67,6 +67,16 @@ static sw_status not_known(const char *path, sw_error *err)
                         path, version);
 }
 
+/* A DICOM file may be sound and yet no whole slide to OpenSlide. */
+static sw_status not_opened(const char *path, const char *reason, sw_error *err)
+{
+    if (!is_dicom(path)) return damaged(path, reason, err);
+    return sw_error_set(err, SW_E_FORMAT,
+                        "%s: OpenSlide %s cannot read this DICOM file (%s); give one file of a whole-slide series, copy it again from its "
+                        "source if it is damaged, or convert it to a pyramidal TIFF",
+                        path, openslide_get_version(), reason);
+}
+
 /* Formats with tiles side by side in one grid, of which a test shows it. MIRAX, Ventana and Trestle place overlapping tiles at
  * fractions of pixels. */
 static bool has_whole_tiles(const char *format)
@@ -134,7 +144,7 @@ static sw_status open_state(const char *path, const sw_slide_options *options, s
     if (!handle) return not_known(path, err);
     const char *reason = openslide_get_error(handle);
     state *s = NULL;
-    sw_status status = reason ? damaged(path, reason, err) : read_facts(handle, path, facts, err);
+    sw_status status = reason ? not_opened(path, reason, err) : read_facts(handle, path, facts, err);
     if (status == SW_OK) status = make_state(path, handle, options, facts, &s, err);
     if (status != SW_OK) openslide_close(handle);
     *out = s;
