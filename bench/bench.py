@@ -24,6 +24,7 @@ LIMIT_S = 300  # a single go that takes longer is not waited for
 PAUSE_S = 0.1  # between turns: threads that spin for new work have given up by then
 PREPARE_S = 400  # a mode that is not ready after this is given up (compiling takes its time)
 ATTEND_N = (512, 10000, 40000)
+WIDE_N = (512, 2048, 10000)
 
 
 class Failed(Exception):
@@ -146,7 +147,8 @@ class Bench:
         if row.startswith("attend"):
             # the first go of a process costs more, which counts unless N is large
             repeats = 0 if "n=40000" in settings else 2
-            return self.try_modes(row, ["padded", "one"], settings, repeats, LIMIT_S)
+            modes = ["columns"] if "columns=64" in settings else ["padded", "one"]
+            return self.try_modes(row, modes, settings, repeats, LIMIT_S)
         if row.startswith("encoder"):
             self.best[row, precision] = self.encoder_modes(row, precision, settings)
             return self.best[row, precision]
@@ -335,6 +337,8 @@ class Bench:
         if "attend" in o.rows:
             for precision in o.precision:
                 self.attention(precision)
+        if "wide" in o.rows and "fp32" in o.precision:
+            self.wide_attention()
 
     def attention(self, precision):
         o = self.o
@@ -345,6 +349,16 @@ class Bench:
                 settings = [f"n={n}", f"warm={int(n < 40000)}"]
                 self.measure(title, f"attend-{kind}", precision, self.ours("bench_attend", "serve=1", f"kind={kind}",
                              f"precision={precision}", *settings), settings, repeats, "ms")
+
+    def wide_attention(self):
+        """Values of as many columns as keys have, which is what PyTorch's function is made for; fp32 only."""
+        o = self.o
+        for n in WIDE_N[:2] if o.quick else WIDE_N:
+            for kind in ("forward", "train"):
+                title = f"attention with 64 columns, N = {n}, {'forward + backward' if kind == 'train' else 'forward'}"
+                settings = [f"n={n}", "width=64", "columns=64"]
+                self.measure(title, f"attend-{kind}", "fp32", self.ours("bench_attend", "serve=1", f"kind={kind}",
+                             *settings), settings, o.repeats, "ms")
 
     def write(self, texts):
         name = os.path.join(self.o.results, f"{datetime.datetime.now():%Y%m%d-%H%M%S}")
@@ -366,7 +380,8 @@ def parse():
     build = os.environ.get("SLIDEWISE_BUILD", os.path.join(HERE, "..", "build", "release"))
     p.add_argument("--build", default=os.path.abspath(build), help="build folder (default: $SLIDEWISE_BUILD)")
     p.add_argument("--results", default=os.path.join(HERE, "results"), help="where tables are written")
-    p.add_argument("--rows", default="encoder,step,infer,start,attend", help="which rows, comma-separated (%(default)s)")
+    p.add_argument("--rows", default="encoder,step,infer,start,attend,wide",
+                   help="which rows, comma-separated; attend: a value of one column, wide: of 64 (%(default)s)")
     p.add_argument("--precision", default="fp32,bf16", help="which precisions (%(default)s)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides (%(default)s)")
     p.add_argument("--repeats", type=int, help="turns per row (7; quick: 3)")

@@ -271,10 +271,11 @@ def infer_row(args, mode):
 
 def attend_row(args, mode, training):
     n, heads, width = int(args.get("n", 512)), int(args.get("heads", 8)), int(args.get("width", 32))
-    columns = width if "padded" in mode.name else 1
+    given = int(args.get("columns", 1))  # of the value
+    columns = width if "padded" in mode.name else given
     dtype = torch.bfloat16 if args.get("precision") == "bf16" else torch.float32
     q, k = (torch.rand(1, heads, n, width, dtype=dtype) * 2 - 1 for _ in range(2))
-    v, seed = torch.rand(1, heads, n, 1, dtype=dtype), torch.rand(1, heads, n, 1, dtype=dtype)
+    v, seed = torch.rand(1, heads, n, given, dtype=dtype), torch.rand(1, heads, n, given, dtype=dtype)
     for t in (q, k, v):
         t.requires_grad_(training)
     # A matrix of n x n scores that does not fit shall fail, not push the machine into swapping.
@@ -285,7 +286,7 @@ def attend_row(args, mode, training):
     resource.setrlimit(resource.RLIMIT_AS, (size + free * 9 // 10, resource.RLIM_INFINITY))
 
     def run():
-        y = F.scaled_dot_product_attention(q, k, F.pad(v, (0, columns - 1)))[..., :1]
+        y = F.scaled_dot_product_attention(q, k, F.pad(v, (0, columns - given)))[..., :given]
         if training:
             torch.autograd.grad(y, (q, k, v), seed)
 

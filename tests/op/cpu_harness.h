@@ -171,4 +171,11 @@ static inline problem attention(int64_t groups, int64_t n, int64_t d, const sw_a
                      .out = {SW_SHAPE(groups, n), SW_SHAPE(groups, n)}, .grads = 7};
 }
 
+static inline problem wide_attention(int64_t groups, int64_t m, int64_t n, int64_t d, int64_t e, const sw_attend_attr *attr)
+{
+    return (problem){.op = SW_OP_ATTEND, .attr = attr, .inputs = 3, .outputs = 2,
+                     .in = {SW_SHAPE(groups, m, d), SW_SHAPE(groups, n, d), SW_SHAPE(groups, n, e)},
+                     .out = {SW_SHAPE(groups, m, e), SW_SHAPE(groups, m)}, .grads = 7};
+}
+
 #endif

@@ -270,6 +270,21 @@ TEST(attention_over_3000_instances)
     check_against_ref(&p, 2e-5);
 }
 
+TEST(attention_with_several_columns)
+{
+    static const int64_t many[] = {1, 3, 17, 63, 64, 65, 130, 400}, width[] = {1, 5, 16, 32, 64};
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < 5; j++) {
+            sw_attend_attr attr = {.scale = 3 / sqrt((double)width[j])};
+            problem p = wide_attention(j == 1 ? 1 : 3, many[i], many[(i * 5 + j) % 8], width[j], width[(i + j) % 5], &attr);
+            p.add = (i + j) % 2;
+            check_against_ref(&p, 2e-5);
+        }
+    sw_attend_attr attr = {.scale = 4 / sqrt(32.0)};
+    problem p = wide_attention(1, 300, 3000, 32, 64, &attr);
+    check_against_ref(&p, 2e-5);
+}
+
 /* Every instruction set that this machine has, against the plainest. */
 TEST(instruction_sets_agree)
 {

@@ -36,6 +36,9 @@ TEST(threads_agree_and_repeat_bit_for_bit)
     one.attr = several.attr = &reduced;
     check_threads(&one);
     check_threads(&several);
+    sw_attend_attr wide = {.scale = 0.7};
+    problem w = wide_attention(3, 300, 200, 32, 48, &wide);
+    check_threads(&w);
     problem l = {.op = SW_OP_LINEAR, .inputs = 3, .outputs = 1,
                  .in = {SW_SHAPE(777, 256), SW_SHAPE(64, 256), SW_SHAPE(64)}, .out = {SW_SHAPE(777, 64)}, .grads = 7};
     check_threads(&l);
@@ -123,6 +126,11 @@ TEST(deterministic_products_and_attention_give_the_same_bits_with_any_threads)
     problem one = attention(1, 1500, 32, &attend), several = attention(3, 700, 16, &attend);
     check_any_threads(&one);
     check_any_threads(&several);
+    /* several queries' blocks; parts of the keys, for some tiles of queries, for one query; groups alone */
+    sw_attend_attr wide = {.scale = 0.3};
+    problem w[] = {wide_attention(1, 1500, 700, 32, 16, &wide), wide_attention(2, 130, 1900, 32, 32, &wide),
+                   wide_attention(1, 1, 5000, 64, 64, &wide), wide_attention(17, 70, 60, 8, 24, &wide)};
+    for (size_t i = 0; i < sizeof(w) / sizeof(w[0]); i++) check_any_threads(&w[i]);
 }
 
 /* Each allocation in turn fails: the error says so, and nothing stays behind. */

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #define SW_SPAN 16
-#define SW_ATTEND_QUERIES 64 /* queries per tile of attend_one */
-#define SW_ATTEND_KEYS 48    /* keys per tile of its backward */
+#define SW_ATTEND_QUERIES 64 /* queries per tile of attend_one and attend */
+#define SW_ATTEND_KEYS 48    /* keys per tile of attend_one's backward and of attend */
 
 typedef struct sw_simd_adam {
     float decay;      /* factor on the parameter (AdamW), 1: none */
@@ -63,6 +63,31 @@ typedef struct sw_simd_attend_bf16 {
     /* qt[d / 2, rounded up][SW_ATTEND_QUERIES]: factor * x, zero beyond row `rows` */
     void (*query_words)(const float *x, int64_t rows, int d, float factor, uint32_t *qt);
 } sw_simd_attend_bf16;
+
+/* One tile of queries of attend and a stretch of keys of the same group. Scores, their references and the log-sum-exp are
+ * logarithms to base 2. Rows of queries are SW_ATTEND_QUERIES long; their first `lanes` are worked on. */
+typedef struct sw_simd_attend_wide {
+    const float *k, *v;   /* [keys, d], [keys, e] */
+    int64_t keys;
+    int d, e, d_pad, e_pad; /* padded: rounded up to SW_SPAN */
+    int queries, lanes;   /* queries of the tile, and rounded up to SW_SPAN */
+    const float *qt;      /* [d][queries]: transposed, times scale * log2(e), zero beyond the last query */
+    float *weights;       /* [SW_ATTEND_KEYS][queries] work */
+    float *top;           /* [queries]: forward the reference of the scores, -infinity before the first key; backward the
+                             log-sum-exp */
+    /* forward only; goes on from what earlier keys left (zeros before the first) */
+    float *sum;           /* [queries]: sums of 2^(score - top) */
+    float *yt;            /* [e][queries]: sums of that times v */
+    float *part;          /* [e][queries] work */
+    /* backward only */
+    const float *mean;    /* [queries]: y . dy, zero beyond the last query like what follows */
+    const float *dyt;     /* [e][queries] */
+    const float *q_pad, *dy_pad; /* [queries][d_pad], [queries][e_pad], zero padded */
+    float *grads;         /* [SW_ATTEND_KEYS][queries] work */
+    float *dqt;           /* [d][queries], added to; this and the next without the factor `scale` */
+    float *dk_pad;        /* [keys][d_pad], added to */
+    float *dv_pad;        /* [keys][e_pad], added to */
+} sw_simd_attend_wide;
 
 #define SW_WINO_PAD 16 /* floats between the 36 rows of a stage, so that they do not share cache sets */
 
@@ -206,6 +231,11 @@ typedef struct sw_simd {
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);
     void (*attend_grad)(const sw_simd_attend *a);
+
+    /* --- attend */
+    void (*attend_wide)(const sw_simd_attend_wide *a);
+    void (*attend_wide_mean)(const float *yt, const float *dyt, int e, float *mean);
+    void (*attend_wide_grad)(const sw_simd_attend_wide *a);
 } sw_simd;
 
 /* `size` of the pools: h, w, out_h, out_w, window, stride, pad */

@@ -26,6 +26,7 @@
 
 #include "backend/cpu/simd_flat_impl.h"
 #include "backend/cpu/simd_attend_impl.h"
+#include "backend/cpu/simd_attend_wide_impl.h"
 
 #define NAME_(x) #x
 #define NAME(x) NAME_(x)
@@ -33,7 +34,9 @@ static const sw_simd table = {
     .name = NAME(VARIANT), .block = BLOCK, .f32 = &typed_f32, .bf16 = &typed_bf16, .to_bf16 = to_bf16,
     .from_bf16 = from_bf16, .gelu = gelu, .gelu_grad = gelu_grad, .mul = mul, .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
-    .attend_grad = attend_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters,
+    .attend_grad = attend_grad,
+    .attend_wide = attend_wide, .attend_wide_mean = attend_wide_mean,
+    .attend_wide_grad = attend_wide_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters,
     .wino_weight_product = wino_weight_product, .wino_filters_back = wino_filters_back,
     .stem_filters = stem_filters, .stem_filters_back = stem_filters_back,
     .stem_forward = stem_forward, .stem_weights = stem_weights, .direct_forward = direct_forward};

@@ -1,6 +1,7 @@
 set(SW_CPU_DIR ${CMAKE_SOURCE_DIR}/src/backend/cpu)
 list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/attend.c
+  ${SW_CPU_DIR}/attend_wide.c
   ${SW_CPU_DIR}/batch_norm.c
   ${SW_CPU_DIR}/conv.c
   ${SW_CPU_DIR}/conv_norm.c
