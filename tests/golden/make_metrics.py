@@ -70,11 +70,31 @@ def bootstrap(y, p, fold, resamples):
     for name in rows[0]:
         v = np.array([r[name] for r in rows])
         ok = v[~np.isnan(v)]
+        if len(ok) == 0:  # no resample defines it
+            out[name] = {"mean": None, "sd": None, "low": None, "high": None, "undefined": len(v)}
+            continue
         out[name] = {
             "mean": ok.mean(), "sd": ok.std(ddof=1), "low": np.percentile(ok, 2.5),
             "high": np.percentile(ok, 97.5), "undefined": int(len(v) - len(ok)),
         }
     return {"fold": fold, "resamples": resamples, "metrics": out}
+
+
+def per_class(y, yhat, k):
+    """Of each class by itself; 0/0 (no slide has the label, or none is predicted so) is NaN, not scikit-learn's warning."""
+    how = dict(labels=range(k), average=None, zero_division=np.nan)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(y, yhat, **how)
+    cells = sk.multilabel_confusion_matrix(y, yhat, labels=range(k))  # of each class [[tn, fp], [fn, tp]]
+    # The others' recall, when the class is one side of two: recall of "is not c".
+    specificity = [sk.recall_score(y != c, yhat != c, zero_division=np.nan) for c in range(k)]
+    # F1 is 2 tp / (2 tp + fp + fn): 0/0 only where a class is neither labelled nor predicted.
+    assert (np.isnan(f1) == (cells[:, 0, 1] + cells[:, 1].sum(axis=1) == 0)).all()
+    return {
+        "support": support.tolist(), "predicted": (cells[:, 0, 1] + cells[:, 1, 1]).tolist(),
+        "tp": cells[:, 1, 1].tolist(), "fp": cells[:, 0, 1].tolist(), "fn": cells[:, 1, 0].tolist(), "tn": cells[:, 0, 0].tolist(),
+        "recall": [none(x) for x in recall], "specificity": [none(x) for x in specificity],
+        "precision": [none(x) for x in precision], "f1": [none(x) for x in f1],
+    }
 
 
 def case(name, y, p, fold=None, resamples=100):
@@ -86,6 +106,7 @@ def case(name, y, p, fold=None, resamples=100):
         "expected": {m: none(v) for m, v in evaluate(y, p).items()},
         "class_auc": [none(a) for a in auc], "auc_zero": float(np.nansum(auc) / len(auc)),
         "confusion": sk.confusion_matrix(y, p.argmax(axis=1), labels=range(p.shape[1])).ravel().tolist(),
+        "per_class": per_class(y, p.argmax(axis=1), p.shape[1]),
     }
     if fold is not None:
         out["bootstrap"] = bootstrap(y, p, fold, resamples)
@@ -112,6 +133,28 @@ def random_case(rng, n, k, signal):
     return y, softmax(z)
 
 
+def each_class(rng, k):
+    """The same six situations for k classes; `k - 1` is the class that is missing somewhere."""
+    n, last = 12 * k, k - 1
+    y, p = random_case(rng, n, k, 0.9)
+    tied = rounded(p, 1)
+    absent = np.where(y == last, 0, y)
+    never = p.copy()
+    never[:, last] *= 0.01
+    never /= never.sum(axis=1, keepdims=True)
+    assert (tied.argmax(axis=1) != p.argmax(axis=1)).any() and last in p.argmax(axis=1) and last not in never.argmax(axis=1)
+    constant = np.arange(1, k + 1) / (k * (k + 1) / 2)
+    return [
+        case(f"{k} classes", y, p, fold=0),
+        case(f"{k} classes, ties", y, tied, fold=1),
+        case(f"{k} classes, one not labelled", absent, p, fold=0),
+        case(f"{k} classes, one not labelled, ties", absent, tied),
+        case(f"{k} classes, one never predicted", y, never),
+        case(f"{k} classes, constant scores", y, np.tile(constant, (n, 1)), fold=0),
+        case(f"{k} classes, equal scores", y, np.full((n, k), 1 / k)),
+    ]
+
+
 def main():
     rng = np.random.default_rng(20)
     spec = np.array([[2, .1, -1], [.3, 1.2, .2], [-.5, .4, .9], [1.5, 1.4, .1],
@@ -136,6 +179,8 @@ def main():
     cases.append(case("five classes", y, rounded(p, 2), fold=0))
     small = [0, 0, 0, 0, 1]
     cases.append(case("four against one", small, [[.8, .2], [.7, .3], [.4, .6], [.9, .1], [.45, .55]], fold=0))
+    for k in (2, 3, 6):
+        cases += each_class(np.random.default_rng(1000 + k), k)
     y, p = random_case(rng, 40, 2, 0.8)
     out = {"source": "scikit-learn " + __import__("sklearn").__version__, "cases": cases, "roc": roc(y, rounded(p, 1))}
     text = json.dumps(out, separators=(",", ":"))

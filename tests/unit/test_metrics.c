@@ -70,7 +70,7 @@ static sw_status fill(const table *t, const char *const *names, sw_predictions *
     return SW_OK;
 }
 
-static const char *const LETTERS[] = {"a", "b", "c", "d", "e"};
+static const char *const LETTERS[] = {"a", "b", "c", "d", "e", "f"};
 
 TEST(metrics_match_scikit_learn)
 {
@@ -78,7 +78,7 @@ TEST(metrics_match_scikit_learn)
     sw_error err;
     CHECK_OK(golden(&root, &err));
     const sw_json *cases = sw_json_get(root, "cases");
-    CHECK_INT(sw_json_count(cases), 12);
+    CHECK_INT(sw_json_count(cases), 33);
     for (size_t i = 0; i < sw_json_count(cases); i++) {
         const sw_json *c = sw_json_at(cases, i), *expected = sw_json_get(c, "expected");
         const char *name = sw_json_text(sw_json_get(c, "name"), "?");
@@ -120,32 +120,85 @@ TEST(specification_vector)
     CHECK_NEAR(m[SW_METRIC_AUC], (0.8667 + 0.8333 + 1) / 3, 0, 1e-4);
 }
 
-TEST(evaluation_confusion_and_classes)
+/* The numbers of class k, under the names that make_metrics.py and metrics_<split>.json give them. */
+static double of_class(const sw_class_metrics *m, const char *key)
+{
+    const struct {
+        const char *key;
+        double value;
+    } all[] = {
+        {"support", (double)m->support}, {"predicted", (double)m->predicted},
+        {"tp", (double)m->tp},           {"fp", (double)m->fp},
+        {"fn", (double)m->fn},           {"tn", (double)m->tn},
+        {"recall", m->recall},           {"specificity", m->specificity},
+        {"precision", m->precision},     {"f1", m->f1},
+        {"auc", m->auc},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (strcmp(all[i].key, key) == 0) return all[i].value;
+    }
+    return -1;
+}
+
+static const char *const CLASS_KEYS[] = {"support", "predicted", "tp", "fp", "fn", "tn", "recall", "specificity", "precision", "f1"};
+
+static void check_classes(const sw_json *c, const table *t, const sw_evaluation *e)
+{
+    const sw_json *confusion = sw_json_get(c, "confusion"), *auc = sw_json_get(c, "class_auc"), *list = sw_json_get(c, "per_class");
+    for (int k = 0; k < t->classes * t->classes; k++) {
+        CHECK_INT(e->confusion[k], sw_json_integer(sw_json_at(confusion, (size_t)k), -1));
+    }
+    for (size_t k = 0; k < (size_t)t->classes; k++) {
+        char what[128];
+        snprintf(what, sizeof what, "%s, class %zu", sw_json_text(sw_json_get(c, "name"), "?"), k);
+        same(what, "auc", e->per_class[k].auc, sw_json_real(sw_json_at(auc, k), NAN));
+        for (size_t i = 0; i < sizeof CLASS_KEYS / sizeof *CLASS_KEYS; i++) {
+            const sw_json *values = sw_json_get(list, CLASS_KEYS[i]);
+            CHECK_INT(sw_json_count(values), t->classes);
+            same(what, CLASS_KEYS[i], of_class(&e->per_class[k], CLASS_KEYS[i]), sw_json_real(sw_json_at(values, k), NAN));
+        }
+    }
+}
+
+/* Every number of every class, on the evaluation and on the JSON that `eval` writes: null where scikit-learn has 0/0. */
+TEST(classes_match_scikit_learn)
 {
     SW_CLEANUP(sw_json_free_ptr) sw_json *root = NULL;
     sw_error err;
+    int absent = 0, never = 0;
     CHECK_OK(golden(&root, &err));
-    for (size_t i = 0; i < 9; i++) {
-        const sw_json *c = sw_json_at(sw_json_get(root, "cases"), i);
-        const sw_json *confusion = sw_json_get(c, "confusion"), *auc = sw_json_get(c, "class_auc");
+    const sw_json *cases = sw_json_get(root, "cases");
+    for (size_t i = 0; i < sw_json_count(cases); i++) {
+        const sw_json *c = sw_json_at(cases, i);
         SW_CLEANUP(table_free) table t = {0};
         SW_CLEANUP(sw_predictions_free) sw_predictions preds = {0};
-        SW_CLEANUP(sw_evaluation_free) sw_evaluation e = {0};
+        SW_CLEANUP(sw_evaluation_free) sw_evaluation e = {0}, back = {0};
+        SW_CLEANUP(sw_json_free_ptr) sw_json *written = NULL;
         sw_eval_options opt = sw_eval_options_default();
         opt.resamples = 0;
         read_table(c, (int)sw_json_integer(sw_json_get(c, "classes"), 0), &t);
         CHECK_OK(fill(&t, LETTERS, &preds, &err));
         CHECK_OK(sw_evaluate(&preds, "test", &opt, &e, &err));
         CHECK_INT(e.count, t.count);
-        for (int k = 0; k < t.classes * t.classes; k++) {
-            CHECK_INT(e.confusion[k], sw_json_integer(sw_json_at(confusion, (size_t)k), -1));
-        }
-        for (int k = 0; k < t.classes; k++) {
-            same("class", "auc", e.per_class[k].auc, sw_json_real(sw_json_at(auc, (size_t)k), NAN));
-            CHECK_INT(e.per_class[k].tp + e.per_class[k].fp + e.per_class[k].fn + e.per_class[k].tn, t.count);
-        }
         CHECK(isnan(e.metric[SW_METRIC_AUC].mean)); /* no bootstrap was asked for */
+        check_classes(c, &t, &e);
+        CHECK_OK(sw_evaluation_write(&e, scratch("classes.json"), &err));
+        CHECK_OK(sw_evaluation_read(scratch("classes.json"), &back, &err));
+        CHECK_OK(sw_json_read(scratch("classes.json"), &written, &err));
+        for (size_t k = 0; k < (size_t)t.classes; k++) {
+            const sw_json *row = sw_json_at(sw_json_get(written, "per_class"), k);
+            const char *const keys[] = {"support", "predicted", "recall", "specificity", "precision", "f1", "auc"};
+            for (size_t j = 0; j < sizeof keys / sizeof *keys; j++) {
+                double own = of_class(&e.per_class[k], keys[j]);
+                CHECK(isnan(sw_json_real(sw_json_get(row, keys[j]), NAN)) == isnan(own) && sw_json_get(row, keys[j]));
+                same("written", keys[j], sw_json_real(sw_json_get(row, keys[j]), NAN), own);
+                same("read back", keys[j], of_class(&back.per_class[k], keys[j]), own);
+            }
+            absent += e.per_class[k].support == 0;
+            never += e.per_class[k].support > 0 && e.per_class[k].predicted == 0;
+        }
     }
+    CHECK(absent >= 8 && never >= 3); /* the cases are what they say */
 }
 
 TEST(bootstrap_matches_numpy)
@@ -179,7 +232,7 @@ TEST(bootstrap_matches_numpy)
             CHECK_INT(e.metric[k].undefined, sw_json_integer(sw_json_get(x, "undefined"), -1));
         }
     }
-    CHECK_INT(seen, 7);
+    CHECK_INT(seen, 19);
 }
 
 TEST(roc_matches_scikit_learn)
