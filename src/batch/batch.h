@@ -100,6 +100,7 @@ typedef struct sw_batch {
     int64_t *bag;      /* [n_bags] index into dataset->bag */
     int64_t *identity; /* [n_bags] what its random numbers are counted by: bag, and another number where it comes once more */
     sw_pick *pick;     /* [n_bags * bag_patches] what was drawn */
+    int32_t *cluster;  /* [n_bags * bag_patches] the pick's cluster, -1: none; NULL: patches are not drawn by clusters */
     sw_crop *crop;     /* [n_bags * bag_patches] how it is cut and mirrored */
     int64_t *slide;    /* [n_bags * bag_patches] the pick's slide in the store, */
     int64_t *patch;    /* [n_bags * bag_patches] its index among that slide's patches, */
@@ -161,6 +162,10 @@ typedef struct sw_batch_given {
 } sw_batch_given;
 /* What `given` points to is borrowed until the next call, sw_loader_begin or sw_loader_free. */
 sw_status sw_loader_give(sw_loader *loader, int64_t step, const sw_batch_given *given, sw_error *err) SW_MUST_CHECK;
+/* Where patches are drawn by clusters (samplers clusters and top_patches): cluster[i] of bag i of the dataset, one number for
+ * each of its patches (sw_sample_clustered). To be called before sw_loader_begin, which is refused without; borrowed until
+ * the next call or sw_loader_free. Bags of other splits may be NULL. */
+void sw_loader_set_clusters(sw_loader *loader, const int32_t *const *cluster);
 /* The bags of a step of the epoch begun: their number, and their identities (sw_batch; modulo the dataset's bags the index into
  * dataset->bag), borrowed. */
 int64_t sw_loader_step_bags(const sw_loader *loader, int64_t step, const int64_t **bag);

@@ -13,6 +13,7 @@ void sw_batch_free(sw_batch *batch)
     sw_free(batch->bag);
     sw_free(batch->identity);
     sw_free(batch->pick);
+    sw_free(batch->cluster);
     sw_free(batch->crop);
     sw_free(batch->slide);
     sw_free(batch->patch);
@@ -54,6 +55,7 @@ uint64_t sw_batch_digest(const sw_batch *b)
     for (int64_t i = 0; i < b->n_bags * b->bag_patches; i++) {
         const sw_crop *c = &b->crop[i];
         hash = mix(mix(hash, (uint64_t)b->pick[i].scale), (uint64_t)b->pick[i].patch);
+        if (b->cluster) hash = mix(hash, (uint64_t)b->cluster[i]);
         hash = mix_real(mix_real(mix_real(mix_real(hash, c->x), c->y), c->width), c->height);
         hash = mix(hash, (uint64_t)c->flip_x * 2 + (uint64_t)c->flip_y);
     }
@@ -76,6 +78,8 @@ static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_
     b->patch = sw_calloc(n, sizeof(*b->patch));
     b->scale_index = sw_calloc(n, sizeof(*b->scale_index));
     b->source_px = sw_calloc(n, sizeof(*b->source_px));
+    if (d->cluster) b->cluster = sw_calloc(n, sizeof(*b->cluster));
+    if (d->cluster && !b->cluster) return sw_nomem(err);
     if (!b->label || !b->bag || !b->identity || !b->pick || !b->crop || !b->slide || !b->patch || !b->scale_index || !b->source_px) return sw_nomem(err);
     *out = SW_STEAL(b);
     return SW_OK;
@@ -125,6 +129,14 @@ static sw_status sample(const sw_draw *d, sw_batch *b, int64_t i, int64_t *n, sw
     return status;
 }
 
+static sw_status sample_clustered(const sw_draw *d, sw_batch *b, int64_t i, int64_t *n, sw_error *err)
+{
+    const sw_sample_plan *plan = &d->scales->plan;
+    int64_t patches = sw_bag_patches(d->store, &d->dataset->bag[b->bag[i]], d->scales->mpp_um[0]);
+    return sw_sample_clustered(plan, d->cluster[b->bag[i]], patches, d->options->pad, d->options->seed, d->epoch,
+                               (uint32_t)b->identity[i], b->pick + i * plan->total, b->cluster + i * plan->total, n, err);
+}
+
 static sw_status draw_bag(const sw_draw *d, sw_batch *b, int64_t i, sw_error *err)
 {
     const sw_bag *bag = &d->dataset->bag[b->bag[i]];
@@ -132,7 +144,7 @@ static sw_status draw_bag(const sw_draw *d, sw_batch *b, int64_t i, sw_error *er
     if (d->given) {
         n = d->given->n[i];
         memcpy(b->pick + i * wanted, d->given->pick + i * wanted, (size_t)n * sizeof(*b->pick));
-    } else if (sample(d, b, i, &n, err) != SW_OK) {
+    } else if ((d->cluster ? sample_clustered : sample)(d, b, i, &n, err) != SW_OK) {
         return sw_error_prefix(err, "slide %s", bag->slide_id);
     }
     if (n == wanted) return SW_OK;

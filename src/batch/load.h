@@ -84,6 +84,7 @@ typedef struct sw_draw {
     const int64_t *order; /* [n_bags] index into the dataset + copy * its bags, in this epoch's order */
     int64_t n_bags;       /* per epoch */
     uint32_t epoch;
+    const int32_t *const *cluster; /* [bags of the dataset] of each bag's patches, where these are drawn by clusters */
     const sw_batch_given *given; /* patches and crops of the one step that is drawn; NULL: they are drawn here */
 } sw_draw;
 /* One step, with one owner. The same whoever draws it and whenever. */

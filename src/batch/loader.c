@@ -337,6 +337,9 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
         return sw_error_set(err, SW_E_INVALID, "an epoch of %lld steps cannot begin at step %lld", (long long)l->steps,
                             (long long)first_step);
     }
+    sw_sampler sampler = l->scales.plan.sampler;
+    if ((sampler == SW_SAMPLER_CLUSTERS || sampler == SW_SAMPLER_TOP_PATCHES) && !l->draw.cluster)
+        return sw_error_set(err, SW_E_INTERNAL, "an epoch whose patches are drawn by clusters began without them");
     stop(l);
     l->draw.epoch = epoch;
     l->draw.given = NULL;
@@ -347,6 +350,12 @@ sw_status sw_loader_begin(sw_loader *l, uint32_t epoch, int64_t first_step, sw_e
     bool waits = l->scales.plan.sampler == SW_SAMPLER_ATTENTION; /* for sw_loader_give */
     l->items_left = waits ? 0 : (l->steps - first_step) * l->step_items;
     return begin_stream(l, err);
+}
+
+void sw_loader_set_clusters(sw_loader *l, const int32_t *const *cluster)
+{
+    stop(l); /* nothing is drawn by the old ones any more */
+    l->draw.cluster = cluster;
 }
 
 sw_status sw_loader_give(sw_loader *l, int64_t step, const sw_batch_given *given, sw_error *err)

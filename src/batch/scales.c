@@ -95,13 +95,14 @@ sw_status sw_bag_scales_resolve(const sw_config *config, const sw_store *store, 
     *out = (sw_bag_scales){.n = c.n, .eval = c.n - 1};
     memcpy(out->mpp_um, c.mpp_um, sizeof(c.mpp_um));
     if (config->bag.scale_rule == SW_SCALE_SHARES) {
-        SW_TRY(sw_sample_plan_shares(config->bag.patches, c.n, c.share, &out->plan, err));
+        SW_TRY(sw_sample_plan_shares(sw_config_bag_patches(config), c.n, c.share, &out->plan, err));
     } else {
-        SW_TRY(sw_sample_plan_reference(config->bag.patches, config->bag.divisor, c.n, &out->plan, err));
+        SW_TRY(sw_sample_plan_reference(sw_config_bag_patches(config), config->bag.divisor, c.n, &out->plan, err));
     }
     out->plan.sampler = config->bag.sampler;
     out->plan.regions = config->bag.regions;
     out->plan.ratio = config->bag.attention_ratio;
+    out->plan.per_cluster = config->bag.sampler == SW_SAMPLER_CLUSTERS ? config->bag.per_cluster : out->plan.total;
     int used = c.n;
     if (config->eval.mpp_um > 0) {
         out->eval = 0;

@@ -268,3 +268,8 @@ bool sw_config_differs(const sw_config *a, const sw_config *b, char *text, size_
     }
     return false;
 }
+
+int64_t sw_config_bag_patches(const sw_config *c)
+{
+    return c->bag.sampler == SW_SAMPLER_CLUSTERS ? c->bag.clusters * c->bag.per_cluster : c->bag.patches;
+}

@@ -26,7 +26,7 @@ typedef enum sw_cfg_split { SW_CFG_SPLIT_AUTO, SW_CFG_SPLIT_COLUMN, SW_CFG_SPLIT
                             SW_CFG_SPLIT_KFOLD } sw_cfg_split;
 typedef enum sw_scale_rule { SW_SCALE_REFERENCE, SW_SCALE_SHARES } sw_scale_rule;
 typedef enum sw_sampler { SW_SAMPLER_RANDOM, SW_SAMPLER_REGIONAL_1D, SW_SAMPLER_REGIONAL_2D, SW_SAMPLER_REGIONAL_SLIDE,
-                          SW_SAMPLER_ATTENTION } sw_sampler;
+                          SW_SAMPLER_ATTENTION, SW_SAMPLER_CLUSTERS, SW_SAMPLER_TOP_PATCHES } sw_sampler;
 typedef enum sw_cfg_preset {
     SW_CFG_PRESET_NONE,
     SW_CFG_PRESET_WEAK,
@@ -48,6 +48,7 @@ typedef enum sw_cfg_decay { SW_CFG_DECAY_ALL, SW_CFG_DECAY_MATRICES } sw_cfg_dec
 typedef enum sw_cfg_grad_scaling { SW_CFG_GRAD_SCALING_OFF, SW_CFG_GRAD_SCALING_DYNAMIC } sw_cfg_grad_scaling;
 typedef enum sw_cfg_watched { SW_CFG_WATCH_METRIC, SW_CFG_WATCH_LOSS } sw_cfg_watched;
 typedef enum sw_cfg_counted { SW_CFG_COUNT_WORSE, SW_CFG_COUNT_NOT_BETTER } sw_cfg_counted;
+typedef enum sw_cfg_ties { SW_CFG_TIES_LOSS, SW_CFG_TIES_LATER } sw_cfg_ties;
 typedef enum sw_cfg_schedule { SW_CFG_COSINE, SW_CFG_CONST, SW_CFG_STEP } sw_cfg_schedule;
 typedef enum sw_cfg_select { SW_CFG_SELECT_MAIN, SW_CFG_SELECT_EMA, SW_CFG_SELECT_BOTH } sw_cfg_select;
 typedef enum sw_cfg_precision { SW_CFG_PRECISION_AUTO, SW_CFG_FP32, SW_CFG_BF16 } sw_cfg_precision;
@@ -108,6 +109,7 @@ typedef struct sw_config {
         sw_sampler sampler;
         int64_t regions;
         double attention_ratio;
+        int64_t clusters, per_cluster;
     } bag;
     struct {
         sw_cfg_preset preset;
@@ -169,6 +171,7 @@ typedef struct sw_config {
         bool select_on_test;
         sw_config_texts class_weights;
         char *metric;
+        sw_cfg_ties ties;
         int64_t chunk_patches;
         double checkpoint_minutes;
     } train;
@@ -215,6 +218,9 @@ sw_status sw_config_write_yaml(const sw_config *config, const char *path, sw_err
 void sw_config_json(const sw_config *config, sw_json_writer *writer);
 /* docs/config.md: one table per section. */
 void sw_config_markdown(sw_buf *out);
+
+/* Patches of a full bag: bag.patches, or those of all its clusters. */
+int64_t sw_config_bag_patches(const sw_config *config);
 
 /* A hash of what decides the result of training: everything but paths of data and run, evaluation, threads, workers and
  * checkpoint times. The same on every machine. */

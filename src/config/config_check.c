@@ -99,6 +99,11 @@ static sw_status check_scales(const sw_config *c, const sw_config_place *place, 
 
 static sw_status check_sampler(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
+    bool clusters = c->bag.sampler == SW_SAMPLER_CLUSTERS, top = c->bag.sampler == SW_SAMPLER_TOP_PATCHES;
+    if ((clusters || top) && c->bag.scales.count != 1) {
+        return sw_config_complain(place, err, "bag.sampler: %s draws from one scale; name it in bag.scales (such as [{mpp: 1}])",
+                                  clusters ? "clusters" : "top_patches");
+    }
     if (c->bag.sampler != SW_SAMPLER_ATTENTION) return SW_OK;
     if (c->train.ema == 0) {
         return sw_config_complain(place, err, "bag.sampler: attention is that of the moving average; set train.ema (such as 0.9997)");

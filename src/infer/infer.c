@@ -13,6 +13,8 @@ void sw_bag_result_free(sw_bag_result *r)
     sw_free(r->logit);
     sw_free(r->probability);
     sw_free(r->attention);
+    sw_free(r->instance);
+    sw_free(r->patch_logit);
     *r = (sw_bag_result){0};
 }
 
@@ -95,17 +97,31 @@ sw_status sw_infer_features(sw_model *model, sw_patch_source *source, const sw_i
     return status;
 }
 
+/* All of a variable, owned by the caller; NULL where there is none. */
+static sw_status take(const sw_var *v, float **out, sw_error *err)
+{
+    if (!v) return SW_OK;
+    *out = sw_malloc((size_t)sw_shape_count(sw_var_shape(v)) * sizeof **out);
+    if (!*out) return sw_nomem(err);
+    return sw_tensor_download_f32(sw_var_value(v), *out, err);
+}
+
 static sw_status take_attention(const sw_var *attention, sw_bag_result *out, sw_error *err)
 {
     if (!attention) return SW_OK;
     const sw_shape *shape = sw_var_shape(attention); /* [1, heads, n] */
     out->n_heads = (int)shape->dim[1];
-    out->attention = sw_malloc((size_t)sw_shape_count(shape) * sizeof *out->attention);
-    if (!out->attention) return sw_nomem(err);
-    return sw_tensor_download_f32(sw_var_value(attention), out->attention, err);
+    return take(attention, &out->attention, err);
 }
 
-static sw_status aggregate(sw_model *model, const sw_tensor *features, sw_bag_result *out, sw_error *err)
+static sw_status take_instances(const sw_aggregator_out *result, sw_bag_result *out, sw_error *err)
+{
+    if (result->instance) out->instance_dim = (int)sw_var_shape(result->instance)->dim[2];
+    SW_TRY(take(result->instance, &out->instance, err));
+    return take(result->patch, &out->patch_logit, err);
+}
+
+static sw_status aggregate(sw_model *model, const sw_tensor *features, bool instances, sw_bag_result *out, sw_error *err)
 {
     sw_tape *tape = NULL;
     sw_nn_mode mode = sw_nn_mode_eval();
@@ -114,6 +130,7 @@ static sw_status aggregate(sw_model *model, const sw_tensor *features, sw_bag_re
     sw_status status = sw_tape_status(tape, err);
     if (status == SW_OK) status = sw_tensor_download_f64(sw_var_value(result.logits), out->logit, err);
     if (status == SW_OK) status = take_attention(result.attention, out, err);
+    if (status == SW_OK && instances) status = take_instances(&result, out, err);
     sw_tape_free(tape);
     return status;
 }
@@ -133,7 +150,7 @@ static sw_status infer(sw_model *model, sw_patch_source *source, const sw_infer_
     sw_tensor bag = {0};
     SW_TRY(sw_tensor_from(&sw_model_backend(model)->device, SW_F32, SW_SHAPE(1, n, dim), features, &bag, err));
     sw_free(SW_STEAL(features));
-    sw_status status = aggregate(model, &bag, out, err);
+    sw_status status = aggregate(model, &bag, o->instances, out, err);
     sw_tensor_release(&bag);
     SW_TRY(status);
     sw_softmax_host(out->logit, out->n_classes, out->probability);

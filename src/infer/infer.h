@@ -17,6 +17,10 @@ typedef struct sw_bag_result {
     double *probability; /* [n_classes] */
     int predicted;
     float *attention;    /* [n_heads, n_patches]; NULL where the aggregator has none */
+    /* only where they are asked for: */
+    int instance_dim;
+    float *instance;     /* [n_patches, instance_dim] features that attention weighs; NULL where the aggregator has none */
+    float *patch_logit;  /* [n_patches, n_classes] what each patch says by itself; NULL where the aggregator has none */
 } sw_bag_result;
 void sw_bag_result_free(sw_bag_result *result);
 
@@ -28,6 +32,7 @@ typedef struct sw_infer_options {
     int ahead;             /* chunks of pixels that are prepared while one is encoded, >= 1 */
     const sw_crop *crop;   /* [patches] how each is cut, borrowed; NULL: whole patches */
     bool scaled;           /* with `crop`: as augment.fast_decode scaled */
+    bool instances;        /* the result has features and logits of the patches */
     sw_pool *pool;         /* borrowed: decodes the chunks */
     sw_meter *meter;       /* borrowed, may be NULL: ticked with patches */
     int64_t meter_base;    /* patches counted before this bag */

@@ -189,9 +189,11 @@ static sw_status draw_some(sw_rng *rng, const sw_sample_plan *plan, const sw_sam
     case SW_SAMPLER_REGIONAL_1D: return draw_intervals(rng, have, want, plan->regions, out, err);
     case SW_SAMPLER_REGIONAL_2D: return draw_square(rng, have, want, plan->regions, out, err);
     case SW_SAMPLER_REGIONAL_SLIDE: return draw_places(rng, pool->xy[s], have, want, plan->regions, out, err);
-    case SW_SAMPLER_ATTENTION: break;
+    case SW_SAMPLER_ATTENTION: return sw_error_set(err, SW_E_INTERNAL, "attention sampling needs attention");
+    case SW_SAMPLER_CLUSTERS:
+    case SW_SAMPLER_TOP_PATCHES: break;
     }
-    return sw_error_set(err, SW_E_INTERNAL, "attention sampling needs attention");
+    return sw_error_set(err, SW_E_INTERNAL, "cluster sampling needs clusters");
 }
 
 static int64_t *put_all(int64_t *out, int64_t have)
@@ -298,6 +300,61 @@ sw_status sw_sample_attended(const sw_sample_plan *plan, const float *attention,
     }
     for (int64_t i = 0; i < n; i++) out[i] = (sw_pick){.scale = 0, .patch = index[i]};
     *n_out = n;
+    return SW_OK;
+}
+
+/* --- clusters */
+
+/* Draws of cluster `c` behind the `n` picks there are; returns how many these are then. */
+static int64_t draw_cluster(const sw_sample_plan *plan, const int32_t *cluster, int64_t patches, int32_t c, int64_t *index, sw_rng *rng,
+                            sw_pick *out, int32_t *of, int64_t n)
+{
+    int64_t have = 0, take = plan->total - n;
+    for (int64_t i = 0; i < patches; i++)
+        if (cluster[i] == c) index[have++] = i;
+    if (take > plan->per_cluster) take = plan->per_cluster;
+    if (take > have) take = have;
+    shuffle_some(rng, index, have, take);
+    for (int64_t i = 0; i < take; i++) {
+        out[n] = (sw_pick){.scale = 0, .patch = index[i]};
+        of[n++] = c;
+    }
+    return n;
+}
+
+sw_status sw_sample_clustered(const sw_sample_plan *plan, const int32_t *cluster, int64_t patches, bool pad, uint64_t seed,
+                              uint32_t epoch, uint32_t bag, sw_pick *out, int32_t *of, int64_t *n_out, sw_error *err)
+{
+    int64_t n = 0;
+    int32_t top = -1;
+    SW_TRY(check_scale(patches, plan->total, 0, err));
+    SW_AUTOFREE int64_t *index = sw_malloc((size_t)patches * sizeof(*index));
+    if (!index) return sw_nomem(err);
+    for (int64_t i = 0; i < patches; i++) top = cluster[i] > top ? cluster[i] : top;
+    sw_rng rng = sw_rng_stream(seed, SW_RNG_SAMPLE, epoch, bag, 0);
+    for (int32_t c = 0; c <= top; c++) n = draw_cluster(plan, cluster, patches, c, index, &rng, out, of, n);
+    if (n == 0) return sw_error_set(err, SW_E_INVALID, "no patch is in a cluster");
+    int64_t drawn = n;
+    sw_rng again = sw_rng_stream(seed, SW_RNG_PAD, epoch, bag, 0);
+    for (; pad && n < plan->total; n++) {
+        out[n] = out[sw_rng_below(&again, (uint64_t)drawn)];
+        of[n] = -1;
+    }
+    *n_out = n;
+    return SW_OK;
+}
+
+sw_status sw_sample_best(const float *scores, int64_t n, int64_t k, int32_t *cluster, sw_error *err)
+{
+    SW_AUTOFREE scored *list = sw_malloc((size_t)n * sizeof(*list));
+    if (!list) return sw_nomem(err);
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(scores[i])) return sw_error_set(err, SW_E_INVALID, "score %g of patch %lld is not a number", (double)scores[i], (long long)i);
+        list[i] = (scored){(double)scores[i], i};
+        cluster[i] = -1;
+    }
+    qsort(list, (size_t)n, sizeof(*list), by_score);
+    for (int64_t i = 0; i < k && i < n; i++) cluster[list[i].patch] = 0;
     return SW_OK;
 }
 

@@ -17,6 +17,7 @@ typedef struct sw_sample_plan {
     sw_sampler sampler; /* random where sw_sample_plan_reference or _shares made the plan */
     int64_t regions;    /* G of the regional samplers */
     double ratio;       /* of attention sampling, (0, 1]: see sw_sample_attended */
+    int64_t per_cluster; /* of the samplers clusters and top_patches: most patches of a cluster */
 } sw_sample_plan;
 
 /* The reference's rule, for one or two scales: floor(patches / divisor) of the first (low magnification), the rest of the
@@ -49,7 +50,7 @@ typedef struct sw_sample_pool {
  *                   the published code fails there)
  *   regional_slide  the same over true positions: regions x regions equal parts of the patches' bounding box, of which each
  *                   that has patches gives floor(want / parts that have some)
- *   attention       is drawn by sw_sample_attended; here SW_E_INTERNAL
+ *   attention       is drawn by sw_sample_attended, clusters and top_patches by sw_sample_clustered; here SW_E_INTERNAL
  * out: [plan->total], caller's; *n_out is less than the total where scales are short and `pad` is off. `bag` is an
  * identity that does not depend on the order of an epoch (the index into the dataset). A scale without any patch of
  * which some are asked is SW_E_INVALID. */
@@ -63,6 +64,17 @@ sw_status sw_sample_bag(const sw_sample_plan *plan, const sw_sample_pool *pool, 
 sw_status sw_sample_attended(const sw_sample_plan *plan, const float *attention, int heads, int64_t patches, bool pad,
                              uint64_t seed, uint32_t epoch, uint32_t bag, sw_pick *out, int64_t *n_out, sw_error *err)
     SW_MUST_CHECK;
+
+/* Cluster sampling: of the patches of each cluster in turn a random plan->per_cluster, or all where it has fewer, in random
+ * order. cluster [patches]: -1, a patch that is not drawn, to any number. *n_out, at most plan->total, may be less also where
+ * the bag has enough patches; with `pad` it is the total: some of the drawn ones come again, of no cluster. of [plan->total]: the
+ * picks' clusters. The plan has one scale. A bag without any patch to draw is SW_E_INVALID. */
+sw_status sw_sample_clustered(const sw_sample_plan *plan, const int32_t *cluster, int64_t patches, bool pad, uint64_t seed,
+                              uint32_t epoch, uint32_t bag, sw_pick *out, int32_t *of, int64_t *n_out, sw_error *err) SW_MUST_CHECK;
+
+/* The `k` of scores [n] that are highest get 0, the others -1: a single cluster for sw_sample_clustered. Of equals the lower
+ * index comes first; a score that is not finite is SW_E_INVALID. */
+sw_status sw_sample_best(const float *scores, int64_t n, int64_t k, int32_t *cluster, sw_error *err) SW_MUST_CHECK;
 
 /* Shuffles `index` [n] for an epoch. */
 void sw_sample_order(uint64_t seed, uint32_t epoch, int64_t *index, int64_t n);

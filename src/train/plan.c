@@ -21,6 +21,7 @@ typedef struct plan {
     sw_train_plan *out;
     bool quick;
     int64_t largest; /* patches of the largest slide */
+    int64_t looked_at; /* patches of the training bags, where the sampler looks at all of them in each epoch; -1: not known */
 } plan;
 
 static void note(plan *p, const char *fmt, ...) SW_PRINTF(2, 3);
@@ -70,13 +71,14 @@ static sw_status known_dataset(plan *p, sw_error *err)
 static void count_patches(plan *p)
 {
     sw_trainer *t = &p->t;
-    p->out->val_patches = p->out->test_patches = 0;
+    p->out->val_patches = p->out->test_patches = p->looked_at = 0;
     for (int64_t i = 0; i < t->dataset->n_bags; i++) {
         const sw_bag *bag = &t->dataset->bag[i];
         int64_t n = sw_bag_patches(t->store, bag, t->scales.mpp_um[t->scales.eval]);
         if (n > p->largest) p->largest = n;
         if (bag->split == (t->config.train.select_on_test ? SW_SPLIT_TEST : SW_SPLIT_VAL)) p->out->val_patches += n;
         if (bag->split == SW_SPLIT_TEST) p->out->test_patches += n;
+        if (bag->split == SW_SPLIT_TRAIN) p->looked_at += sw_bag_patches(t->store, bag, t->scales.mpp_um[0]);
     }
 }
 
@@ -89,7 +91,7 @@ static sw_status look_at_data(plan *p, sw_error *err)
     bool labels = given(p, "data.labels", c->data.labels, "bags, steps and hours are not known");
     given(p, "run.out", c->run.out, "train needs it");
     p->largest = LARGE_SLIDE;
-    p->out->bag_patches = c->bag.patches;
+    p->out->bag_patches = sw_config_bag_patches(c);
     if (store) SW_TRY(sw_trainer_open_store(t, err));
     if (!labels) return SW_OK;
     SW_TRY(known_dataset(p, err));
@@ -206,6 +208,10 @@ static sw_status measure_speed(plan *p, sw_error *err)
     o->hours_without_val = o->val_patches < 0 && o->val_bags != 0;
     if (o->val_patches >= 0)
         total += ((double)o->epochs * (double)o->val_patches + (double)o->test_patches) / o->eval_patches_per_second;
+    if (p->t.config.bag.sampler == SW_SAMPLER_ATTENTION || sw_trainer_clusters(&p->t)) {
+        if (p->looked_at < 0) note(p, "hours are without the passes over all patches that bag.sampler takes");
+        else total += (double)o->epochs * (double)p->looked_at / o->eval_patches_per_second;
+    }
     o->hours = total / 3600.0;
     return SW_OK;
 }
@@ -273,7 +279,7 @@ static sw_status make(plan *p, sw_error *err)
 
 sw_status sw_train_plan_make(const sw_train_options *options, bool quick, sw_train_plan *out, sw_error *err)
 {
-    plan p = {.t = {.options = options, .sink = options->sink}, .out = out, .quick = quick};
+    plan p = {.t = {.options = options, .sink = options->sink}, .out = out, .quick = quick, .looked_at = -1};
     *out = (sw_train_plan){.patch_macs = NAN, .bag_macs = NAN, .train_bags = -1, .val_bags = -1, .test_bags = -1, .val_patches = -1,
                            .test_patches = -1, .steps_per_epoch = -1, .steps = -1, .chunk_patches = -1, .memory_bytes = NAN,
                            .train_patches_per_second = NAN, .eval_patches_per_second = NAN, .hours = NAN};

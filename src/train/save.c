@@ -48,6 +48,7 @@ static sw_status put_all(sw_trainer *t, sw_weights_writer *w, sw_error *err)
     SW_TRY(sw_weights_writer_metadata(w, sw_trainer_state_key, state.data, err));
     SW_TRY(sw_checkpoint_put(t->model, &t->use, t->state.steps, w, err));
     if (t->ema) SW_TRY(sw_model_put(t->ema, ema_prefix, t->state.steps, w, err));
+    if (sw_trainer_clusters(t) && t->state.epoch_step > 0) SW_TRY(sw_trainer_put_clusters(t, w, err));
     SW_TRY(put_tensor(w, m_name, sw_optim_m(t->optim), err));
     return put_tensor(w, v_name, sw_optim_v(t->optim), err);
 }
@@ -152,5 +153,5 @@ sw_status sw_trainer_resume(sw_trainer *t, sw_error *err)
     SW_TRY(get_tensor(t, w, m_name, sw_optim_m(t->optim), err));
     SW_TRY(get_tensor(t, w, v_name, sw_optim_v(t->optim), err));
     sw_optim_set_steps(t->optim, t->state.updates);
-    return SW_OK;
+    return sw_trainer_clusters(t) && t->state.epoch_step > 0 ? sw_trainer_get_clusters(t, w, err) : SW_OK;
 }

@@ -303,6 +303,7 @@ void sw_trainer_close(sw_trainer *t)
     sw_runlog_close(t->log);
     sw_loader_free(t->loader);
     sw_trainer_attend_free(t);
+    sw_trainer_clusters_free(t);
     sw_pool_free(t->pool);
     sw_optim_free(t->optim);
     sw_model_free(t->ema);

@@ -1,6 +1,7 @@
 list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/train/attend.c
   ${CMAKE_SOURCE_DIR}/src/train/chunks.c
+  ${CMAKE_SOURCE_DIR}/src/train/cluster.c
   ${CMAKE_SOURCE_DIR}/src/train/compare.c
   ${CMAKE_SOURCE_DIR}/src/train/events.c
   ${CMAKE_SOURCE_DIR}/src/train/lock.c

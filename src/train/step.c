@@ -60,7 +60,8 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
     const sw_mil_target asked = {.loss = task_loss,
                                  .ctx = task,
                                  .targets = sw_tape_constant(tape, &labels),
-                                 .label = task->survival ? NULL : target};
+                                 .label = task->survival ? NULL : target,
+                                 .cluster = b->cluster};
     sw_var *loss = sw_model_loss(s->model, tape, &out, &asked);
     sw_tensor_release(&labels);
     if (s->options->loss_scale > 0.0 && s->options->loss_scale != 1.0) loss = sw_scale(tape, loss, s->options->loss_scale);

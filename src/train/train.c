@@ -165,6 +165,12 @@ static sw_status run_steps(loop *l, sw_error *err)
     int64_t steps = sw_loader_steps(t->loader);
     snprintf(job, sizeof job, "train epoch %d/%lld", t->state.epoch + 1, (long long)t->config.train.epochs);
     sw_pool_limit(t->pool, sw_pool_threads(t->pool));
+    if (sw_trainer_clusters(t) && t->state.epoch_step == 0) {
+        sw_status status = sw_trainer_cluster(t, err);
+        if (status == SW_E_CANCELLED) l->cancelled = true;
+        if (status != SW_OK) return status == SW_E_CANCELLED ? SW_OK : status;
+    }
+    if (sw_trainer_clusters(t)) sw_loader_set_clusters(t->loader, (const int32_t *const *)t->cluster);
     SW_TRY(sw_loader_begin(t->loader, (uint32_t)t->state.epoch, t->state.epoch_step, err));
     l->counted = sw_loader_counted(t->loader);
     l->counted_ns = sw_now_ns();
@@ -222,13 +228,13 @@ static sw_status validate(sw_trainer *t, int view, sw_validation *v, sw_error *e
     return SW_OK;
 }
 
-/* Strictly greater as in the reference; among equal values, which small validation sets give often, the lower loss. A
- * metric that is not defined on the validation set (the AUC of one class) leaves the choice to the loss. */
-static bool is_better(const sw_best *best, double value, double loss)
+/* Strictly greater as in the reference; among equal values, which small validation sets give often, the lower loss, or the
+ * later epoch (train.ties). A metric that is not defined on the validation set (the AUC of one class) leaves the choice to the loss. */
+static bool is_better(const sw_trainer *t, const sw_best *best, double value, double loss)
 {
     if (best->epoch == 0) return true;
     if (isnan(value)) return isnan(best->metric) && loss < best->loss;
-    return isnan(best->metric) || value > best->metric || (value == best->metric && loss < best->loss);
+    return isnan(best->metric) || value > best->metric || (value == best->metric && (loss < best->loss || t->config.train.ties == SW_CFG_TIES_LATER));
 }
 
 /* What early stopping counts: a tie is not worse, as in the reference, unless it counts all that is not better. */
@@ -259,7 +265,7 @@ static sw_status select_best(sw_trainer *t, sw_epoch_record *r, sw_error *err)
         if (has_val) SW_TRY(validate(t, view, &r->view[view], err));
         double value = has_val ? r->view[view].metric[t->metric] : NAN;
         double loss = r->view[view].loss;
-        bool better = !has_val || is_better(best, value, loss);
+        bool better = !has_val || is_better(t, best, value, loss);
         if (view == sw_trainer_primary(t) && has_val) {
             if (isnan(value) && best->epoch == 0) warn_undefined(t);
             t->state.stale = is_stale(t, best, value, loss) ? t->state.stale + 1 : 0;

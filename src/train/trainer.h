@@ -38,6 +38,7 @@ typedef struct sw_trainer {
     sw_pool *pool;
     sw_loader *loader;
     sw_batch_given given; /* attention sampling: the step's patches; owned */
+    int32_t **cluster;    /* cluster sampling: [bags of the dataset] of the training bags' patches in this epoch; owned */
     sw_backend *be;
     sw_model *model, *ema; /* ema NULL: off */
     sw_model_use use;
@@ -73,6 +74,15 @@ void sw_trainer_report_memory(const sw_trainer *t); /* the peak beside what was 
 /* Chooses the patches of step `step` of the epoch begun and gives them to the loader (bag.sampler attention). */
 sw_status sw_trainer_attend(sw_trainer *t, int64_t step, sw_error *err) SW_MUST_CHECK;
 void sw_trainer_attend_free(sw_trainer *t);
+
+/* --- cluster.c */
+bool sw_trainer_clusters(const sw_trainer *t); /* are patches drawn by clusters (bag.sampler clusters, top_patches)? */
+/* Finds the clusters of all training bags with the model as it is, for an epoch that begins. SW_E_CANCELLED: interrupted. */
+sw_status sw_trainer_cluster(sw_trainer *t, sw_error *err) SW_MUST_CHECK;
+/* Those of an epoch in progress, in a checkpoint and back: a run that goes on within it has another model than at its begin. */
+sw_status sw_trainer_put_clusters(const sw_trainer *t, sw_weights_writer *w, sw_error *err) SW_MUST_CHECK;
+sw_status sw_trainer_get_clusters(sw_trainer *t, const sw_weights *w, sw_error *err) SW_MUST_CHECK;
+void sw_trainer_clusters_free(sw_trainer *t);
 
 /* --- save.c */
 extern const char sw_trainer_state_key[]; /* of a checkpoint's metadata */
