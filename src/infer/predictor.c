@@ -56,6 +56,9 @@ static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predi
     SW_TRY(sw_checkpoint_open(p->be, p->path, &p->model, &p->use, err));
     sw_model_set_activations(p->model, activations);
     p->chunk_patches = o->chunk_patches > 0 ? o->chunk_patches : p->use.chunk_patches;
+    if (sw_model_get_options(p->model)->batch_stats && p->chunk_patches != p->use.chunk_patches)
+        return sw_error_set(err, SW_E_INVALID, "%s: its batch norm goes by the patches that are encoded at once, %lld in the run; leave --chunk out",
+                            p->path, (long long)p->use.chunk_patches);
     return sw_pool_new(o->threads > 0 ? o->threads : sw_cpu_count(), &p->pool, err);
 }
 

@@ -11,6 +11,7 @@
 #include "sampler/kmeans.h"
 #include "sampler/sampler.h"
 #include "slidewise/image.h"
+#include "slidewise/predict.h"
 #include "slidewise/store.h"
 #include "slidewise/train.h"
 #include "weights/weights.h"
@@ -448,6 +449,26 @@ TEST(a_run_stopped_within_an_epoch_comes_to_the_same_bytes)
     CHECK_OK(train("other", (setup){.sets = "bag.sampler=random|bag.patches=20"}, NULL));
     CHECK(!same_files("whole", "other", "checkpoints/best.safetensors"));
     drop("other");
+}
+
+/* Batch statistics are those of a chunk: another one would predict something else. */
+TEST(a_prediction_keeps_to_the_runs_chunk)
+{
+    sw_predictor_options o = sw_predictor_options_default();
+    sw_predictor *p = NULL;
+    char expected[600];
+    CHECK_OK(whole());
+    o.threads = 1;
+    CHECK_OK(sw_predictor_open(run_dir("whole"), &o, &p, &err));
+    sw_predictor_close(&p);
+    o.chunk_patches = 128;
+    CHECK_OK(sw_predictor_open(run_dir("whole"), &o, &p, &err));
+    sw_predictor_close(&p);
+    o.chunk_patches = 64;
+    CHECK_INT(sw_predictor_open(run_dir("whole"), &o, &p, &err), SW_E_INVALID);
+    snprintf(expected, sizeof expected, "%s/checkpoints/best.safetensors: its batch norm goes by the patches that are encoded at once, 128 in "
+                                        "the run; leave --chunk out", run_dir("whole"));
+    CHECK_STR(err.message, expected);
 }
 
 TEST(threads_do_not_decide)
