@@ -16,21 +16,25 @@ static bool within(const sw_ranked *r, const int32_t *weight, double time)
     return time >= o->time[r->by_time[first]] && time < o->time[r->by_time[last]];
 }
 
-/* Trapezoids over groups of tied risks, from the largest risk down. */
+/* Trapezoids over groups of tied risks, from the largest risk down. A case that does not count ties nobody together. */
 static double auc_at(const sw_ranked *r, const int32_t *weight, const double *case_weight, double time)
 {
     const sw_outcomes *o = r->outcomes;
-    double tp = 0, fp = 0, last_tp = 0, last_fp = 0, area = 0;
+    double tp = 0, fp = 0, last_tp = 0, last_fp = 0, area = 0, before = INFINITY;
     for (int64_t k = o->count - 1; k >= 0; k--) {
         int64_t i = r->by_risk[k];
         double w = weight ? weight[i] : 1;
-        if (w > 0 && o->time[i] > time) fp += w;
-        else if (w > 0 && o->event[i]) tp += w * case_weight[i]; /* NaN: the weight is unknown, and so is the AUC */
-        if (k > 0 && fabs(r->risk[r->by_risk[k - 1]] - r->risk[i]) <= SW_RISK_TIE) continue;
-        area += (fp - last_fp) * (tp + last_tp) / 2;
-        last_tp = tp;
-        last_fp = fp;
+        if (w == 0) continue;
+        if (before - r->risk[i] > SW_RISK_TIE) { /* the group before is complete */
+            area += (fp - last_fp) * (tp + last_tp) / 2;
+            last_tp = tp;
+            last_fp = fp;
+        }
+        before = r->risk[i];
+        if (o->time[i] > time) fp += w;
+        else if (o->event[i]) tp += w * case_weight[i]; /* NaN: the weight is unknown, and so is the AUC */
     }
+    area += (fp - last_fp) * (tp + last_tp) / 2;
     return tp > 0 && fp > 0 ? area / (tp * fp) : NAN;
 }
 

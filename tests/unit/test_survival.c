@@ -170,6 +170,20 @@ static sw_status table_of(const cohort *c, int bins, const double *edge, const d
     return SW_OK;
 }
 
+static void bootstrap_of(golden *g, const sw_json *boot, const sw_survival_evaluation *e)
+{
+    for (int m = 0; m < SW_SURVIVAL_METRICS; m++) {
+        const sw_metric_value *v = &e->metric[m];
+        const double own[4] = {v->mean, v->sd, v->low, v->high};
+        const char *name = sw_metric_name((sw_metric_id)(SW_METRIC_COUNT + m));
+        const sw_json *expected = sw_json_get(boot, name);
+        bool none = isnan(v->value); /* no interval around nothing, whatever the resamples say */
+        CHECK_INT(sw_json_count(expected), 5);
+        for (size_t k = 0; k < 4; k++) same(g, name, own[k], none ? NAN : sw_json_real(sw_json_at(expected, k), NAN));
+        same(g, "resamples left out", (double)v->undefined, sw_json_real(sw_json_at(expected, 4), NAN));
+    }
+}
+
 /* The whole evaluation, and its bootstrap, of tables. */
 static void evaluate(golden *g)
 {
@@ -177,33 +191,80 @@ static void evaluate(golden *g)
     SW_CLEANUP(sw_survival_evaluation_free) sw_survival_evaluation e = {0};
     const sw_json *boot = sw_json_get(g->json, "bootstrap");
     sw_survival_options o = sw_survival_options_default();
-    if (!g->has_survival) return;
+    if (!g->has_survival && !boot) return;
     CHECK_OK(table_of(&g->train, 0, NULL, NULL, &train));
-    CHECK_OK(table_of(&g->test, g->n_times + 1, g->times, g->survival, &test));
+    CHECK_OK(table_of(&g->test, g->has_survival ? g->n_times + 1 : 0, g->times, g->survival, &test));
     o.train = &train;
-    o.resamples = boot ? 200 : 0;
-    o.fold = 1;
+    o.times = g->times;
+    o.n_times = g->has_survival ? 0 : g->n_times;
+    o.resamples = boot ? sw_json_integer(sw_json_get(boot, "resamples"), -1) : 0;
+    o.fold = boot ? (int)sw_json_integer(sw_json_get(boot, "fold"), -1) : 0;
     CHECK_OK(sw_survival_evaluate(&test, "test", &o, &e, &err));
     same(g, "c-index", sw_survival_metric(&e, SW_METRIC_C_INDEX), sw_json_real(sw_json_get(sw_json_get(g->json, "c_index"), "index"), NAN));
     if (!isnan(number(g, "c_index_ipcw"))) same(g, "Uno's", sw_survival_metric(&e, SW_METRIC_C_INDEX_IPCW), number(g, "c_index_ipcw"));
-    same(g, "AUC", sw_survival_metric(&e, SW_METRIC_AUC_TD), number(g, "auc_mean"));
-    same(g, "Brier", sw_survival_metric(&e, SW_METRIC_IBS), number(g, "ibs"));
+    if (!isnan(number(g, "auc_mean"))) same(g, "AUC", sw_survival_metric(&e, SW_METRIC_AUC_TD), number(g, "auc_mean"));
+    if (!isnan(number(g, "ibs"))) same(g, "Brier", sw_survival_metric(&e, SW_METRIC_IBS), number(g, "ibs"));
     same(g, "threshold", e.threshold, number(g, "threshold"));
     same(g, "p", e.p, item(g, "log_rank", 1));
     CHECK_INT(e.group[0].cases + e.group[1].cases, g->test.n);
     CHECK(e.trained && e.n_times == g->n_times);
-    for (int m = 0; boot && m < SW_SURVIVAL_METRICS; m++) {
-        const sw_metric_value *v = &e.metric[m];
-        const double own[4] = {v->mean, v->sd, v->low, v->high};
-        const sw_json *expected = sw_json_get(boot, sw_metric_name((sw_metric_id)(SW_METRIC_COUNT + m)));
-        for (size_t k = 0; k < 4; k++) same(g, sw_metric_name((sw_metric_id)(SW_METRIC_COUNT + m)), own[k], sw_json_real(sw_json_at(expected, k), NAN));
-        CHECK_INT(v->undefined, 0);
-    }
+    if (boot) bootstrap_of(g, boot, &e);
 }
 
 TEST(evaluation_and_its_bootstrap)
 {
     for_each(evaluate);
+}
+
+/* One resample by its indices, as a table of its own: what scikit-survival says of the same rows. */
+static void check_resample(golden *g, const int32_t *index, const sw_json *expected)
+{
+    double time[200], risk[200], survival[sizeof g->survival / sizeof *g->survival], auc[8], brier[8], value[SW_SURVIVAL_METRICS];
+    bool event[200];
+    sw_concordance c;
+    sw_outcomes train = {g->train.n, g->train.time, g->train.event}, test = {g->test.n, time, event};
+    for (int64_t i = 0; i < g->test.n; i++) {
+        time[i] = g->test.time[index[i]];
+        event[i] = g->test.event[index[i]];
+        risk[i] = g->test.risk[index[i]];
+        for (int t = 0; t < g->n_times; t++) survival[i * g->n_times + t] = g->survival[index[i] * g->n_times + t];
+    }
+    CHECK_OK(sw_concordance_index(&test, risk, &c, &err));
+    value[0] = c.index;
+    CHECK_OK(sw_concordance_index_ipcw(&train, &test, risk, 0, &c, &err));
+    value[1] = c.index;
+    CHECK_OK(sw_dynamic_auc(&train, &test, risk, g->times, g->n_times, auc, &value[2], &err));
+    value[3] = NAN;
+    if (g->has_survival) CHECK_OK(sw_brier_score(&train, &test, survival, g->times, g->n_times, brier, &value[3], &err));
+    for (int m = 0; m < SW_SURVIVAL_METRICS; m++)
+        same(g, sw_metric_name((sw_metric_id)(SW_METRIC_COUNT + m)), value[m], sw_json_real(sw_json_at(expected, (size_t)m), NAN));
+}
+
+static int hard_cases, undefined_rows, eventless_rows;
+
+static void resamples(golden *g)
+{
+    const sw_json *boot = sw_json_get(g->json, "bootstrap"), *drawn = sw_json_get(boot, "indices"), *rows = sw_json_get(boot, "rows");
+    int64_t count = (int64_t)sw_json_count(drawn);
+    SW_AUTOFREE int32_t *own = sw_calloc((size_t)(count * g->test.n) + 1, sizeof *own);
+    if (count == 0) return;
+    CHECK_OK(sw_bootstrap_indices(g->test.n, (int)sw_json_integer(sw_json_get(boot, "fold"), -1), count, own, &err));
+    for (int64_t r = 0; r < count; r++) {
+        const sw_json *list = sw_json_at(drawn, (size_t)r), *row = sw_json_at(rows, (size_t)r);
+        for (int64_t i = 0; i < g->test.n; i++) CHECK_INT(own[r * g->test.n + i], sw_json_integer(sw_json_at(list, (size_t)i), -1));
+        check_resample(g, own + r * g->test.n, row);
+        undefined_rows += isnan(sw_json_real(sw_json_at(row, 0), NAN));
+    }
+    eventless_rows += (int)sw_json_integer(sw_json_get(boot, "no_event"), 0);
+    hard_cases++;
+}
+
+TEST(resamples_as_scikit_survival)
+{
+    hard_cases = undefined_rows = eventless_rows = 0;
+    for_each(resamples);
+    CHECK_INT(hard_cases, 10);
+    CHECK(undefined_rows > eventless_rows && eventless_rows >= 60); /* some have events, but nobody to compare them with */
 }
 
 /* By the definition, over all pairs, with weights: what the sweep and its tree must give. */
