@@ -51,7 +51,7 @@ enum { G = 2, M = 5, N = 9, D = 4, E = 3 };
 
 TEST(attend_is_products_and_softmax_in_one)
 {
-    SW_CLEANUP(scene_end) scene s = {NULL};
+    SW_CLEANUP(scene_end) scene s = {.be = NULL};
     sw_error err;
     double y[2][G * M * E], dq[2][G * M * D], dk[2][G * N * D], dv[2][G * N * E], macs[2];
     CHECK_OK(sw_backend_new("ref", NULL, &s.be, &err));
@@ -71,7 +71,7 @@ TEST(attend_is_products_and_softmax_in_one)
 /* The tape's sentence about inputs of these shapes. */
 static void check_refusal(sw_shape q, sw_shape k, sw_shape v, sw_dtype k_dtype, const char *expected)
 {
-    SW_CLEANUP(scene_end) scene s = {NULL};
+    SW_CLEANUP(scene_end) scene s = {.be = NULL};
     sw_error err = {0};
     sw_tape *t;
     CHECK_OK(sw_backend_new("ref", NULL, &s.be, &err));
