@@ -164,6 +164,28 @@ static inline sw_status new_cpu(int threads, sw_backend **be, sw_error *err)
     return sw_cpu_backend_new(&options, be, err);
 }
 
+enum { SETS = 3 };
+
+/* On every instruction set that this machine has, one thread. */
+static inline void check_sets(const problem *p, double bound)
+{
+    const sw_simd *set[SETS] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
+    sw_error err;
+    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
+    SW_CLEANUP(answer_free) answer right = {.out = {NULL}};
+    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
+    CHECK_OK(solve(ref, p, &right, &err));
+    for (int s = 0; s < SETS; s++) {
+        if (!set[s]) continue;
+        SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
+        SW_CLEANUP(answer_free) answer a = {.out = {NULL}};
+        CHECK_OK(new_cpu(1, &cpu, &err));
+        sw_cpu_of(cpu)->simd = set[s];
+        CHECK_OK(solve(cpu, p, &a, &err));
+        compare(p, &a, &right, bound);
+    }
+}
+
 static inline problem attention(int64_t groups, int64_t n, int64_t d, const sw_attend_one_attr *attr)
 {
     return (problem){.op = SW_OP_ATTEND_ONE, .attr = attr, .inputs = 3, .outputs = 2,

@@ -3,27 +3,6 @@
  * are not wanted, scores that leave the range of exp, flat memory. */
 #include "cpu_harness.h"
 
-enum { SETS = 3 };
-
-static void check_sets(const problem *p, double bound)
-{
-    const sw_simd *set[SETS] = {sw_simd_base(), sw_simd_avx2(), sw_simd_avx512()};
-    sw_error err;
-    SW_CLEANUP(backend_free) sw_backend *ref = NULL;
-    SW_CLEANUP(answer_free) answer right = {.out = {NULL}};
-    CHECK_OK(sw_backend_new("ref", NULL, &ref, &err));
-    CHECK_OK(solve(ref, p, &right, &err));
-    for (int s = 0; s < SETS; s++) {
-        if (!set[s]) continue;
-        SW_CLEANUP(backend_free) sw_backend *cpu = NULL;
-        SW_CLEANUP(answer_free) answer a = {.out = {NULL}};
-        CHECK_OK(new_cpu(1, &cpu, &err));
-        sw_cpu_of(cpu)->simd = set[s];
-        CHECK_OK(solve(cpu, p, &a, &err));
-        compare(p, &a, &right, bound);
-    }
-}
-
 TEST(every_instruction_set_handles_the_ends_of_tiles)
 {
     static const int64_t queries[] = {1, 5, 16, 17, 33, 49, 64, 131}, keys[] = {1, 2, 5, 47, 48, 49, 131};

@@ -36,6 +36,9 @@ TEST(threads_agree_and_repeat_bit_for_bit)
     one.attr = several.attr = &reduced;
     check_threads(&one);
     check_threads(&several);
+    problem depth = {.op = SW_OP_DEPTHWISE, .inputs = 3, .outputs = 1, .in = {SW_SHAPE(3, 5, 90, 31), SW_SHAPE(5, 1, 7, 5), SW_SHAPE(5)},
+                     .out = {SW_SHAPE(3, 5, 90, 31)}, .grads = 7};
+    check_threads(&depth);
     sw_attend_attr wide = {.scale = 0.7};
     problem w = wide_attention(3, 300, 200, 32, 48, &wide);
     check_threads(&w);
@@ -104,6 +107,9 @@ TEST(deterministic_convolutions_and_norms_give_the_same_bits_with_any_threads)
                  .in = {shape, channels, channels, channels, channels, shape}, .out = {shape, channels, channels},
                  .blocked = 0xa1, .grads = 0x27};
     check_any_threads(&n);
+    problem depth = {.op = SW_OP_DEPTHWISE, .inputs = 3, .outputs = 1, .in = {SW_SHAPE(3, 5, 90, 31), SW_SHAPE(5, 1, 7, 5), SW_SHAPE(5)},
+                     .out = {SW_SHAPE(3, 5, 90, 31)}, .grads = 7};
+    check_any_threads(&depth);
 }
 
 TEST(deterministic_products_and_attention_give_the_same_bits_with_any_threads)

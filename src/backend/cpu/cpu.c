@@ -43,6 +43,7 @@ static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_PERMUTE] = BOTH(permute, SW_NEEDS_NOTHING, false),
     [SW_OP_ATTEND_ONE] = BOTH(attend_one, SW_NEEDS_BOTH, false),
     [SW_OP_ATTEND] = BOTH(attend, SW_NEEDS_BOTH, false),
+    [SW_OP_DEPTHWISE] = BOTH(depthwise, SW_NEEDS_INPUTS, false),
     [SW_OP_FILL] = IN_PLACE(fill),
     [SW_OP_COPY] = IN_PLACE(copy),
     [SW_OP_AXPY] = IN_PLACE(axpy),

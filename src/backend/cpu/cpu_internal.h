@@ -186,6 +186,7 @@ SW_CPU_KERNEL(add);
 SW_CPU_KERNEL(mul);
 SW_CPU_KERNEL(attend_one);
 SW_CPU_KERNEL(attend);
+SW_CPU_KERNEL(depthwise);
 #undef SW_CPU_KERNEL
 sw_status sw_cpu_conv_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_fill_forward(sw_backend *be, sw_forward_args *args, sw_error *err);

@@ -89,6 +89,23 @@ typedef struct sw_simd_attend_wide {
     float *dv_pad;        /* [keys][e_pad], added to */
 } sw_simd_attend_wide;
 
+/* Some rows of one plane of a convolution with one filter per channel. Rows of x_step and dy_step floats, multiples of
+ * SW_SPAN, reach as far as the filter and the vectors do. */
+typedef struct sw_simd_depthwise {
+    int kh, kw, rows, width; /* of the filter; of the result */
+    const float *x;  /* [rows + kh - 1][x_step]: padded by kh / 2 rows and kw / 2 columns, zero beyond the image */
+    int x_step;
+    /* y (+)= bias + x * w */
+    const float *w;  /* [kh][kw] */
+    float bias;
+    float *y;        /* [rows][width] */
+    bool add;
+    /* gradient of w, and the sum of dy */
+    const float *dy; /* [rows][dy_step], zero beyond the image */
+    int dy_step;
+    float *dw;       /* [kh * kw + 1], overwritten */
+} sw_simd_depthwise;
+
 #define SW_WINO_PAD 16 /* floats between the 36 rows of a stage, so that they do not share cache sets */
 
 /* One 3x3 convolution of stride 1 and padding 1 by minimal filtering. Tiles of 4x4 outputs are numbered over images, rows
@@ -227,6 +244,10 @@ typedef struct sw_simd {
 
     /* --- any convolution, see simd_direct_impl.h: outputs [first, first + count) over images, rows and columns */
     void (*direct_forward)(const sw_simd_direct *a, int64_t first, int64_t count);
+
+    /* --- depthwise */
+    void (*depthwise)(const sw_simd_depthwise *a);
+    void (*depthwise_weights)(const sw_simd_depthwise *a);
 
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);

@@ -10,6 +10,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/cpu.c
   ${SW_CPU_DIR}/cpu_layout.c
   ${SW_CPU_DIR}/cpu_memory.c
+  ${SW_CPU_DIR}/depthwise.c
   ${SW_CPU_DIR}/direct.c
   ${SW_CPU_DIR}/elementwise.c
   ${SW_CPU_DIR}/gemm.c
