@@ -35,6 +35,10 @@ typedef struct sw_aggregator_options {
     int crmsa;               /* rrtmil: representatives of each region in the attention across regions. 3 */
     int crmsa_heads;         /* rrtmil: heads of that attention. 8 */
     bool cross_bag;          /* rrtmil: attend across the regions of all bags of a step, as the reference does by oversight */
+    bool subtyping;          /* clam: other classes' classifiers learn that the most attended patches are none of theirs */
+    bool instance_ce;        /* clam: cross-entropy of patches instead of the smooth SVM */
+    int instances;           /* clam: patches of most, and of least attention. 8 */
+    double bag_weight;       /* clam: of the slide's loss; the rest is the patches'. 0.7 */
     bool shortcut;           /* rrtmil: add the features to what its layers make of them */
     double slide_weight;     /* c2c: of the slide's loss, 1; */
     double patch_weight;     /* of the patches' own loss, 0.01; */
@@ -115,6 +119,7 @@ sw_var *sw_mil_merge_heads(sw_tape *tape, sw_var *x, int64_t b);
 sw_var *sw_mil_export_attention(sw_tape *tape, sw_var *weights, int64_t b);
 /* A constant of `shape` with these values, or with zeros where NULL. */
 sw_var *sw_mil_constant(sw_tape *tape, sw_dtype dtype, sw_shape shape, const double *values);
+sw_var *sw_mil_constant_i32(sw_tape *tape, sw_shape shape, const int32_t *values);
 /* `y`, made of `x`, whose memory goes where no gradient needs it. */
 sw_var *sw_mil_instead(sw_var *x, sw_var *y);
 /* The side of the smallest square of at least n places. */

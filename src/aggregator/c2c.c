@@ -50,17 +50,6 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
 
 /* --- the loss */
 
-static sw_var *constant_i32(sw_tape *t, sw_shape shape, const int32_t *values)
-{
-    sw_error err;
-    sw_tensor x = {0};
-    if (sw_tensor_from(&sw_tape_backend(t)->device, SW_I32, shape, values, &x, &err) != SW_OK)
-        sw_tape_fail(t, err.code, "%s", err.message);
-    sw_var *v = sw_tape_constant(t, &x);
-    sw_tensor_release(&x);
-    return v;
-}
-
 /* The same number everywhere, of `like`'s type. */
 static sw_var *filled(sw_tape *t, const sw_var *like, sw_shape shape, double value)
 {
@@ -89,18 +78,18 @@ static sw_var *patch_loss(sw_tape *t, sw_var *logits, const int32_t *label)
         return logits;
     }
     for (int64_t i = 0; i < b * n; i++) each[i] = label[i / n];
-    return sw_cross_entropy(t, sw_reshape(t, logits, SW_SHAPE(b * n, shape->dim[2])), constant_i32(t, SW_SHAPE(b * n), each));
+    return sw_cross_entropy(t, sw_reshape(t, logits, SW_SHAPE(b * n, shape->dim[2])), sw_mil_constant_i32(t, SW_SHAPE(b * n), each));
 }
 
 /* KL divergence of the softmax over the `k` patches `at` of e [1, all, 1] from evenness, but for -ln k: the mean over the
  * patches of -log_softmax(e), which is the cross-entropy of k equal rows with the labels 0, 1, ... */
 static sw_var *unevenness(sw_tape *t, sw_var *e, int32_t *at, int64_t k)
 {
-    sw_var *some = sw_gather(t, e, constant_i32(t, SW_SHAPE(1, k), at));
+    sw_var *some = sw_gather(t, e, sw_mil_constant_i32(t, SW_SHAPE(1, k), at));
     sw_var *ones = filled(t, e, SW_SHAPE(k, 1), 1.0);
     sw_var *rows = sw_matmul(t, ones, sw_reshape(t, some, SW_SHAPE(1, k)), false, false);
     for (int64_t i = 0; i < k; i++) at[i] = (int32_t)i;
-    return sw_cross_entropy(t, rows, constant_i32(t, SW_SHAPE(k), at));
+    return sw_cross_entropy(t, rows, sw_mil_constant_i32(t, SW_SHAPE(k), at));
 }
 
 /* Mean over the bags of the sum over their clusters; NULL: none has enough patches. e [b, n], cluster [b, n]. */

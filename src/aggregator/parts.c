@@ -32,6 +32,17 @@ sw_var *sw_mil_constant(sw_tape *tape, sw_dtype dtype, sw_shape shape, const dou
     return v;
 }
 
+sw_var *sw_mil_constant_i32(sw_tape *t, sw_shape shape, const int32_t *values)
+{
+    sw_error err;
+    sw_tensor x = {0};
+    if (sw_tensor_from(&sw_tape_backend(t)->device, SW_I32, shape, values, &x, &err) != SW_OK)
+        sw_tape_fail(t, err.code, "%s", err.message);
+    sw_var *v = sw_tape_constant(t, &x);
+    sw_tensor_release(&x);
+    return v;
+}
+
 static sw_dtype dtype_of(const sw_var *x)
 {
     return sw_var_value(x)->dtype;

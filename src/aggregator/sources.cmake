@@ -2,6 +2,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/aggregator.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/abmilx.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/abmil.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/clam.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/dsmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/mean.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/parts.c

@@ -41,6 +41,7 @@ typedef enum sw_pixel_norm { SW_PIXELS_IMAGENET, SW_PIXELS_UNIT } sw_pixel_norm;
 typedef enum sw_cfg_eval_stats { SW_CFG_STATS_RUNNING, SW_CFG_STATS_BATCH } sw_cfg_eval_stats;
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
 typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG } sw_cfg_pos;
+typedef enum sw_cfg_instance_loss { SW_CFG_INSTANCE_SVM, SW_CFG_INSTANCE_CE } sw_cfg_instance_loss;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
 typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw_cfg_act;
 typedef enum sw_cfg_optimizer { SW_CFG_ADAM, SW_CFG_ADAMW, SW_CFG_SGD } sw_cfg_optimizer;
@@ -141,7 +142,10 @@ typedef struct sw_config {
         int64_t hidden, layers;
         sw_cfg_pos pos;
         int64_t regions, epeg, crmsa, crmsa_heads;
-        bool shortcut, cross_bag_reference;
+        bool shortcut, cross_bag_reference, subtyping;
+        sw_cfg_instance_loss instance_loss;
+        int64_t instances;
+        double bag_weight;
         double slide_loss, patch_loss, cluster_loss;
     } aggregator;
     struct {

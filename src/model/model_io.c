@@ -235,6 +235,10 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_int(&w, "epeg", o->mil.epeg);
     sw_json_put_int(&w, "crmsa", o->mil.crmsa);
     sw_json_put_int(&w, "crmsa_heads", o->mil.crmsa_heads);
+    sw_json_put_bool(&w, "subtyping", o->mil.subtyping);
+    sw_json_put_bool(&w, "instance_ce", o->mil.instance_ce);
+    sw_json_put_int(&w, "instances", o->mil.instances);
+    sw_json_put_number(&w, "bag_weight", o->mil.bag_weight);
     sw_json_put_bool(&w, "shortcut", o->mil.shortcut);
     sw_json_put_bool(&w, "cross_bag", o->mil.cross_bag);
     sw_json_end_object(&w);
@@ -304,6 +308,10 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.epeg = (int)sw_json_integer(sw_json_get(r, "epeg"), o.mil.epeg);
     o.mil.crmsa = (int)sw_json_integer(sw_json_get(r, "crmsa"), o.mil.crmsa);
     o.mil.crmsa_heads = (int)sw_json_integer(sw_json_get(r, "crmsa_heads"), o.mil.crmsa_heads);
+    o.mil.subtyping = sw_json_truth(sw_json_get(r, "subtyping"), false);
+    o.mil.instance_ce = sw_json_truth(sw_json_get(r, "instance_ce"), false);
+    o.mil.instances = (int)sw_json_integer(sw_json_get(r, "instances"), o.mil.instances);
+    o.mil.bag_weight = sw_json_real(sw_json_get(r, "bag_weight"), o.mil.bag_weight);
     o.mil.shortcut = sw_json_truth(sw_json_get(r, "shortcut"), false);
     o.mil.cross_bag = sw_json_truth(sw_json_get(r, "cross_bag"), false);
     *out = o;

@@ -150,6 +150,10 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.epeg = (int)c->aggregator.epeg;
     o.mil.crmsa = (int)c->aggregator.crmsa;
     o.mil.crmsa_heads = (int)c->aggregator.crmsa_heads;
+    o.mil.subtyping = c->aggregator.subtyping;
+    o.mil.instance_ce = c->aggregator.instance_loss == SW_CFG_INSTANCE_CE;
+    o.mil.instances = (int)c->aggregator.instances;
+    o.mil.bag_weight = c->aggregator.bag_weight;
     o.mil.shortcut = c->aggregator.shortcut;
     o.mil.cross_bag = c->aggregator.cross_bag_reference;
     o.mil.slide_weight = c->aggregator.slide_loss;

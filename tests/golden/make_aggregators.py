@@ -6,6 +6,7 @@ amplitude * sin(0.7 i + 0.3 (k + 1)), the input cos(0.9 i), as in aggregators.js
     python3 make_aggregators.py > aggregators_more.json        (needs torch)"""
 import json
 import math
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -219,6 +220,52 @@ def rrtmil(p, c, x):
     return p.linear((a @ y).squeeze(1), "predictor", c["classes"], c["bias"]), a, None
 
 
+def smooth_svm(x, y):
+    """Smooth top-1 SVM of rows of two, margin and temperature 1; the hinge where scores are far apart."""
+    wrong, right = x[torch.arange(len(y)), 1 - y], x[torch.arange(len(y)), y]
+    m = 1 + wrong - right
+    hard = (x[:, 0] - x[:, 1]).abs() >= math.log(1000)
+    print("rows far apart:", int(hard.sum()), "of", len(y), file=sys.stderr)
+    return torch.where(hard, m.clamp(min=0), F.softplus(m)).mean()
+
+
+def clam(p, c, x, own):
+    """`own`: an attention for each class."""
+    k, dim = c["classes"], c["inner_dim"]
+    h = F.relu(p.linear(x, "attention_net.0", dim))
+    u = torch.tanh(p.linear(h, "attention_net.3.attention_a.0", 256)) * torch.sigmoid(p.linear(h, "attention_net.3.attention_b.0", 256))
+    a = torch.softmax(p.linear(u, "attention_net.3.attention_c", k if own else 1).transpose(1, 2), -1)
+    s = a @ h
+    if own:
+        logits = torch.cat([p.linear(s[:, i], f"classifiers.{i}", 1) for i in range(k)], -1)
+    else:
+        logits = p.linear(s[:, 0], "classifiers", k)
+    for i in range(k):
+        p(f"instance_classifiers.{i}.weight", 2, dim), p(f"instance_classifiers.{i}.bias", 2)
+    total = 0
+    for b in range(x.shape[0]):
+        for i in range(k):
+            if i != c["labels"][b] and not c["subtyping"]:
+                continue
+            row = a[b, i if own else 0]
+            at, y = torch.topk(row, c["instances"]).indices, torch.full((c["instances"],), int(i == c["labels"][b]))
+            if i == c["labels"][b]:
+                at = torch.cat([at, torch.topk(-row, c["instances"]).indices])
+                y = torch.cat([y, torch.zeros(c["instances"], dtype=torch.int64)])
+            logit = p.linear(h[b, at], f"instance_classifiers.{i}", 2)
+            total = total + (F.cross_entropy(logit, y) if c.get("instance_ce") else smooth_svm(logit, y))
+    total = total / x.shape[0] / (k if c["subtyping"] else 1)
+    return logits, a, lambda bag: 0.7 * bag + 0.3 * total
+
+
+def clam_sb(p, c, x):
+    return clam(p, c, x, False)
+
+
+def clam_mb(p, c, x):
+    return clam(p, c, x, True)
+
+
 def numbers(t):
     return [float(f"{v:.12g}") for v in t.detach().flatten().tolist()]
 
@@ -233,16 +280,21 @@ def run(make, **changes):
     labels = torch.tensor(c["labels"])
     logits, attention, second = make(p, c, x)
     loss = F.cross_entropy(logits, labels)
-    if second is not None:
+    if callable(second):
+        loss = second(loss)
+    elif second is not None:
         loss = 0.5 * loss + 0.5 * F.cross_entropy(second, labels)
     loss.backward()
     c.update(logits=numbers(logits), attention=numbers(attention) if c["n"] <= 40 else [], loss=float(f"{loss.item():.14g}"), keys=list(p.of),
-             grads={k: float(f"{v.grad.norm().item():.12g}") for k, v in p.of.items()})
+             grads={k: float(f"{0 if v.grad is None else v.grad.norm().item():.12g}") for k, v in p.of.items()})
     return c
 
 
 cases = [
     run(dsmil, name="DSMIL of two bags, normed"),
+    run(clam_sb, name="CLAM-SB of two bags", subtyping=0, instances=3, act="relu", bias=1, norm=0, amplitude=0.9),
+    run(clam_mb, name="CLAM-MB of two bags, rows far apart", subtyping=1, instances=3, act="relu", bias=1, norm=0, amplitude=2.5),
+    run(clam_sb, name="CLAM-SB with cross-entropy", subtyping=1, instances=8, instance_ce=1, act="relu", bias=1, norm=0),
     run(transmil, name="TransMIL of two bags, normed"),
     run(transmil, name="TransMIL without position, 13 tokens a landmark", n=100, pos="none", bias=1, norm=0, act="relu"),
     run(vitmil, name="ViTMIL with feed-forward blocks", ffn=1, heads=4),

@@ -33,6 +33,9 @@ static sw_aggregator_options options_of(const sw_json *c)
     o.embed_new = number(c, "embed_new") != 0;
     const char *pos = sw_json_text(sw_json_get(c, "pos"), "auto");
     o.pos = strcmp(pos, "none") == 0 ? SW_POS_NONE : strcmp(pos, "ppeg") == 0 ? SW_POS_PPEG : SW_POS_AUTO;
+    o.instance_ce = number(c, "instance_ce") != 0;
+    o.subtyping = number(c, "subtyping") != 0;
+    if (sw_json_get(c, "instances")) o.instances = (int)number(c, "instances");
     o.shortcut = number(c, "shortcut") != 0;
     o.cross_bag = number(c, "cross_bag") != 0;
     const struct {
@@ -184,8 +187,8 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 /* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
-    run_file(backend, dtype, tol, "golden/aggregators.json", 13);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 9);
+    run_file(backend, dtype, tol, "golden/aggregators.json", 15);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 12);
 }
 
 TEST(golden_on_ref_in_double)
@@ -258,6 +261,10 @@ TEST(parameter_counts_are_the_references)
     o.hidden = 128;
     CHECK_INT(count_params("gabmil", &o), 657283);
     o = sw_aggregator_options_default();
+    CHECK_INT(count_params("meanmil", &o), 525826);
+    CHECK_INT(count_params("maxmil", &o), 525826);
+    CHECK_INT(count_params("clam_sb", &o), 790791);
+    CHECK_INT(count_params("clam_mb", &o), 791048);
     CHECK_INT(count_params("transmil", &o), 2672146);
     CHECK_INT(count_params("dsmil", &o), 872708);
     CHECK_INT(count_params("rrtmil", &o), 2697474);
@@ -272,5 +279,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, dsmil, transmil, rrtmil, vitmil, qamil, c2c");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, transmil, rrtmil, vitmil, qamil, c2c");
 }
