@@ -235,6 +235,7 @@ void sw_chart_roc(sw_buf *b, const sw_roc *roc, const char *const *names, const 
 void sw_chart_interval(sw_buf *b, double value, double low, double high, double width)
 {
     double x0 = fmax(low, 0) * width, x1 = fmin(high, 1) * width;
+    if (!isfinite(value)) return; /* an empty scale would look like a value of 0 */
     sw_buf_printf(b, "<svg viewBox=\"0 0 %g 12\" width=\"%g\" height=\"12\" aria-hidden=\"true\">", width, width);
     sw_buf_printf(b, "<rect x=\"0\" y=\"5\" width=\"%g\" height=\"2\" rx=\"1\" style=\"fill:var(--line)\"/>", width);
     if (isfinite(low) && isfinite(high)) {
@@ -242,9 +243,6 @@ void sw_chart_interval(sw_buf *b, double value, double low, double high, double 
                          "fill-opacity=\"0.35\"/>",
                       x0, fmax(x1 - x0, 1));
     }
-    if (isfinite(value)) {
-        sw_buf_printf(b, "<circle cx=\"%.2f\" cy=\"6\" r=\"4\" style=\"fill:var(--c1)\"/>",
-                      fmin(fmax(value * width, 4), width - 4));
-    }
-    sw_buf_puts(b, "</svg>");
+    sw_buf_printf(b, "<circle cx=\"%.2f\" cy=\"6\" r=\"4\" style=\"fill:var(--c1)\"/></svg>",
+                  fmin(fmax(value * width, 4), width - 4));
 }

@@ -26,7 +26,7 @@ typedef struct sw_chart {
 bool sw_chart_lines(sw_buf *b, const sw_chart *chart, const sw_series *series, size_t n_series);
 /* ROC curves with their bands; names [n]. */
 void sw_chart_roc(sw_buf *b, const sw_roc *roc, const char *const *names, const int *colors, size_t n);
-/* A small bar from 0 to 1: the interval and the value in it. */
+/* A small bar from 0 to 1: the interval and the value in it. Nothing where there is no value. */
 void sw_chart_interval(sw_buf *b, double value, double low, double high, double width);
 
 #endif

@@ -91,7 +91,10 @@ static int64_t count_cases(const sw_predictions *p)
 static sw_status warn_size(sw_names *list, const sw_run_split *s, sw_error *err)
 {
     const sw_evaluation *e = &s->eval;
-    if (e->count < FEW_SLIDES) {
+    if (e->count == 1) {
+        SW_TRY(sw_page_warn(list, err, "The %s split has a single labelled slide: every resample is that slide again, and the intervals "
+                    "say nothing.", s->name));
+    } else if (e->count < FEW_SLIDES) {
         SW_TRY(sw_page_warn(list, err, "The %s split has only %lld labelled slides: one slide more or less right moves the accuracy "
                     "by %.1f points.", s->name, (long long)e->count, 100.0 / (double)e->count));
     }
@@ -100,8 +103,8 @@ static sw_status warn_size(sw_names *list, const sw_run_split *s, sw_error *err)
             SW_TRY(sw_page_warn(list, err, "No slide of the %s split has the label \"%s\": nothing can be said about this class.",
                         s->name, e->class_name[c]));
         } else if (e->per_class[c].support < FEW_PER_CLASS) {
-            SW_TRY(sw_page_warn(list, err, "Class \"%s\" has only %lld slides in the %s split.", e->class_name[c],
-                        (long long)e->per_class[c].support, s->name));
+            SW_TRY(sw_page_warn(list, err, "Class \"%s\" has only %lld slide%s in the %s split.", e->class_name[c],
+                        (long long)e->per_class[c].support, e->per_class[c].support == 1 ? "" : "s", s->name));
         }
     }
     return SW_OK;
@@ -121,11 +124,17 @@ static sw_status warn_quality(sw_names *list, const sw_run_split *s, sw_error *e
         SW_TRY(sw_page_warn(list, err, "The 95 %% interval of the %s AUC reaches 0.5: this split does not show that the model is "
                     "better than guessing.", s->name));
     }
-    if (e->count > 0 && acc->value <= (double)most / (double)e->count) {
+    if (e->count > 0 && most < e->count && acc->value <= (double)most / (double)e->count) {
         SW_TRY(sw_page_warn(list, err, "Always naming the commonest class of the %s split would be right for %.1f %% of its slides; "
                     "the model is right for %.1f %%.", s->name, 100.0 * (double)most / (double)e->count, 100 * acc->value));
     }
-    if (auc->undefined > 0) {
+    if (isnan(auc->value)) { /* a class has no curve only where it has all slides or none: one has all */
+        for (int c = 0; c < e->n_classes; c++) {
+            if (e->per_class[c].support != e->count) continue;
+            SW_TRY(sw_page_warn(list, err, "The AUC of the %s split is undefined: all its slides have the label \"%s\".", s->name,
+                        e->class_name[c]));
+        }
+    } else if (auc->undefined > 0) {
         SW_TRY(sw_page_warn(list, err, "In %lld of %lld resamples of the %s split the AUC is undefined (only one class was drawn); they "
                     "are left out of its interval.", (long long)auc->undefined, (long long)e->resamples, s->name));
     }

@@ -72,7 +72,11 @@ static void confusion_table(sw_buf *b, const sw_evaluation *e)
         sw_html_element(b, "th", NULL, e->class_name[i]);
         for (int j = 0; j < e->n_classes; j++) {
             long long n = (long long)e->confusion[i * e->n_classes + j];
-            double share = e->per_class[i].support ? (double)n / (double)e->per_class[i].support : 0;
+            if (e->per_class[i].support == 0) { /* no share of nothing */
+                sw_buf_puts(b, "<td>0<span>&ndash;</span></td>");
+                continue;
+            }
+            double share = (double)n / (double)e->per_class[i].support;
             sw_buf_printf(b, "<td style=\"background:rgba(var(--shade),%.2f)\">%lld<span>%.0f %%</span></td>", share * 0.5, n,
                           100 * share);
         }

@@ -51,9 +51,9 @@ sw_status sw_page_survival_warnings(sw_names *list, const sw_run_split *s, sw_er
         SW_TRY(sw_page_warn(list, err, "The concordance index of the %s split is undefined: %s.", s->name,
                             e->events == 0 ? "all its cases are censored" : "it has no pair of cases that can be compared"));
     }
-    if (e->events > 0 && e->events < FEW_EVENTS) {
-        SW_TRY(sw_page_warn(list, err, "The %s split has only %lld events in %lld cases: the concordance index rests on few pairs.",
-                            s->name, (long long)e->events, (long long)e->count));
+    if (!isnan(c->value) && e->events < FEW_EVENTS) {
+        SW_TRY(sw_page_warn(list, err, "The %s split has only %lld event%s in %lld case%s: the concordance index rests on few pairs.",
+                            s->name, (long long)e->events, e->events == 1 ? "" : "s", (long long)e->count, e->count == 1 ? "" : "s"));
     }
     if (isfinite(c->low) && c->low <= 0.5) {
         SW_TRY(sw_page_warn(list, err, "The 95 %% interval of the %s concordance index reaches 0.5: this split does not show that "

@@ -71,7 +71,10 @@ static sw_status draw(sw_buf *b, const epochs *e, sw_chart chart, const curve *c
         }
         series[k] = (sw_series){curves[k].name, e->number, values + k * e->n, e->n, curves[k].color, curves[k].dashed};
     }
-    sw_chart_lines(b, &chart, series, n);
+    if (!sw_chart_lines(b, &chart, series, n)) {
+        sw_html_element(b, "h3", NULL, chart.title);
+        sw_html_missing(b, "No epoch of the log has a number for this chart.");
+    }
     return SW_OK;
 }
 

@@ -267,6 +267,118 @@ TEST(undefined_survival_has_no_nan)
     }
 }
 
+/* ---- splits that cannot answer: no number that is none, no chart without a line ---- */
+
+static bool letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* A word "nan" or "inf" anywhere, a chart that draws nothing, a cell or box without content; NULL: sound. */
+static const char *unsound(const char *html)
+{
+    static char why[200];
+    static const char *const words[] = {"nan", "inf", "NaN", "Infinity", "infinity"};
+    static const char *const hollow[] = {" d=\"\"", "<div></div>", "<tbody>\n</tbody>", "<td></td>", "<div class=\"big\"></div>",
+                                         "<td class=\"n\"></td>"};
+    for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+        for (const char *p = html; (p = strstr(p, words[w])) != NULL; p++) {
+            if ((p > html && letter(p[-1])) || letter(p[strlen(words[w])])) continue;
+            snprintf(why, sizeof why, "\"%.50s\"", p > html + 20 ? p - 20 : html);
+            return why;
+        }
+    }
+    for (size_t w = 0; w < sizeof hollow / sizeof *hollow; w++) {
+        const char *p = strstr(html, hollow[w]);
+        if (p) snprintf(why, sizeof why, "empty: \"%.60s\"", p - 20);
+        if (p) return why;
+    }
+    for (const char *p = html; (p = strstr(p, "<svg")) != NULL; p++) {
+        const char *end = strstr(p, "</svg>"), *curve = strstr(p, "d=\"M"), *point = strstr(p, "<circle");
+        if (!end || ((!curve || curve > end) && (!point || point > end))) {
+            snprintf(why, sizeof why, "nothing is drawn in \"%.120s\"", p);
+            return why;
+        }
+    }
+    return NULL;
+}
+
+TEST(the_second_checker_checks)
+{
+    CHECK(unsound("<p>an infant</p><svg><path d=\"M1 2\"/></svg>") == NULL);
+    CHECK_STR(unsound("<td>-nan</td>"), "\"<td>-nan</td>\"");
+    CHECK(unsound("<rect x=\"inf\"/>") && unsound("<svg></svg>") && unsound("<svg><path d=\"\"/></svg>") && unsound("<tr><td></td></tr>"));
+}
+
+/* Reports on one table of predictions of the test split, beside a log whose validation measured nothing. */
+static sw_status degenerate(const char *name, const char *table, const char *train, sw_buf *html, sw_error *err)
+{
+    SW_TRY(sw_mkdir_p(in(name, ""), err));
+    SW_TRY(put(name, "predictions_test.csv", table, err));
+    if (train) SW_TRY(put(name, "predictions_train.csv", train, err));
+    SW_TRY(put(name, "log.jsonl",
+               "{\"event\":\"start\",\"selected_on\":\"val\"}\n{\"event\":\"epoch\",\"epoch\":1,\"train_loss\":0.5,\"val_loss\":null,"
+               "\"val_auc\":null,\"val_c_index\":null,\"lr\":0.001}\n", err));
+    SW_TRY(report(name, html, err));
+    const char *wrong = unbalanced(html->data) ? unbalanced(html->data) : unsound(html->data);
+    if (wrong) return sw_error_set(err, SW_E_INTERNAL, "%s: %s", name, wrong);
+    return SW_OK;
+}
+
+#define SAYS(html, text) CHECK(strstr((html).data, text) != NULL)
+
+TEST(classes_that_are_absent)
+{
+    SW_CLEANUP(sw_buf_free) sw_buf three = {0}, one = {0}, single = {0};
+    sw_error err;
+    CHECK_OK(degenerate("absent", "slide_id,case_id,label,predicted,p_a,p_b,p_c\ns1,s1,a,a,.6,.3,.1\ns2,s2,a,c,.2,.3,.5\n"
+                        "s3,s3,b,b,.1,.8,.1\ns4,s4,b,b,.3,.6,.1\n", NULL, &three, &err));
+    SAYS(three, "No slide of the test split has the label &quot;c&quot;: nothing can be said about this class.");
+    SAYS(three, "<th>c</th><td>0<span>&ndash;</span></td>");
+    SAYS(three, "<td class=\"id\">c</td><td class=\"n\">0</td><td class=\"n\">1</td><td class=\"n\">&ndash;</td>");
+    SAYS(three, "aria-label=\"ROC curves\"");
+    SAYS(three, "<h3>Validation</h3><p class=\"missing\">No epoch of the log has a number for this chart.</p>");
+    CHECK_OK(degenerate("alone", "slide_id,case_id,label,predicted,p_a,p_b\ns1,s1,a,a,.6,.4\ns2,s2,a,b,.2,.8\n", NULL, &one, &err));
+    SAYS(one, "The AUC of the test split is undefined: all its slides have the label &quot;a&quot;.");
+    SAYS(one, "No class has both positive and negative slides: there is no ROC curve.");
+    SAYS(one, "No slide of the test split has the label &quot;b&quot;: nothing can be said about this class.");
+    SAYS(one, "<div class=\"big\">&ndash;</div><div class=\"ci\">undefined here</div></div>"); /* and no scale */
+    CHECK(!strstr(one.data, "aria-label=\"ROC curves\"") && !strstr(one.data, "only one class was drawn"));
+    CHECK(!strstr(one.data, "Always naming the commonest class"));
+    CHECK_OK(degenerate("single", "slide_id,case_id,label,predicted,p_a,p_b\ns1,s1,a,a,.6,.4\n", NULL, &single, &err));
+    SAYS(single, "The test split has a single labelled slide: every resample is that slide again, and the intervals say nothing.");
+    SAYS(single, "The AUC of the test split is undefined: all its slides have the label &quot;a&quot;.");
+    SAYS(single, "Class &quot;a&quot; has only 1 slide in the test split.");
+}
+
+#define RISKS "case_id,slides,time,event,risk"
+#define BINS RISKS ",s_2,s_4,s_end\n"
+#define UNDEFINED "The concordance index of the test split is undefined: "
+
+TEST(survival_that_is_undefined)
+{
+    const char *const train = RISKS "\nt,1,1,0,0.6\nu,1,9,0,0.5\n";
+    SW_CLEANUP(sw_buf_free) sw_buf bins = {0}, cox = {0}, one = {0}, at_once = {0}, start = {0};
+    sw_error err;
+    CHECK_OK(degenerate("censored_bins", BINS "a,1,1,0,-1,.5,.3,.2\nb,1,3,0,-2,.8,.7,.5\nc,2,5,0,-3,1,1,1\n", BINS
+                        "t,1,1,1,-1,.5,.3,.2\nu,1,9,0,-2,.8,.7,.5\n", &bins, &err));
+    SAYS(bins, UNDEFINED "all its cases are censored.");
+    SAYS(bins, "The log-rank test is undefined: one group is empty, or nobody has the event.");
+    CHECK_OK(degenerate("censored_cox", RISKS "\na,1,1,0,.4\nb,1,3,0,.9\n", train, &cox, &err));
+    SAYS(cox, UNDEFINED "all its cases are censored.");
+    SAYS(cox, "There is no time at which cases and controls could be told apart.");
+    CHECK_OK(degenerate("one_case", BINS "a,1,3,1,-1,.5,.3,.2\n", NULL, &one, &err));
+    SAYS(one, UNDEFINED "it has no pair of cases that can be compared.");
+    CHECK(!strstr(one.data, "rests on few pairs"));
+    CHECK_OK(degenerate("at_once", RISKS "\na,1,3,1,.1\nb,1,3,1,.9\n", NULL, &at_once, &err));
+    SAYS(at_once, UNDEFINED "it has no pair of cases that can be compared.");
+    CHECK_OK(degenerate("at_the_start", RISKS "\na,1,0,1,.1\nb,1,0,0,.9\n", train, &start, &err));
+    SAYS(start, "The test split has only 1 event in 2 cases: the concordance index rests on few pairs.");
+}
+#undef RISKS
+#undef BINS
+#undef UNDEFINED
+
 TEST(many_classes)
 {
     SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
