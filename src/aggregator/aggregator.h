@@ -27,7 +27,7 @@ typedef struct sw_aggregator_options {
     bool ffn;                /* false: residual MLP after the projection */
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
-    int hidden;              /* abmil, gabmil, c2c: width of the attention; 0: 128, 384 and 32 */
+    int hidden;              /* abmil, gabmil, c2c, ft_vib: width of the attention; 0: 128, 384, 32 and 256 */
     int layers;              /* vitmil: layers of attention; rrtmil: the same, the last one across regions. 2 */
     sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
     int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
@@ -40,9 +40,11 @@ typedef struct sw_aggregator_options {
     int instances;           /* clam: patches of most, and of least attention. 8 */
     double bag_weight;       /* clam: of the slide's loss; the rest is the patches'. 0.7 */
     bool shortcut;           /* rrtmil: add the features to what its layers make of them */
-    double slide_weight;     /* c2c: of the slide's loss, 1; */
+    double slide_weight;     /* c2c, ft_vib: of the slide's loss, 1; */
     double patch_weight;     /* of the patches' own loss, 0.01; */
     double cluster_weight;   /* and of attention that is uneven within a cluster, 0.01 */
+    double gate_weight;      /* ft_vib: of gates whose mean is not gate_share, 0.1; */
+    double gate_share;       /* 0.1 */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 
@@ -53,6 +55,7 @@ typedef struct sw_aggregator_out {
     sw_var *instance;  /* [b, n, inner_dim] patch features the attention weighs; NULL where there are none */
     sw_var *slide;     /* [b, inner_dim] what the classifier sees */
     sw_var *patch;     /* [b, n, classes] what each patch says by itself; NULL where there is nothing */
+    sw_var *score;     /* [b, n] by which the best patches are chosen; NULL: by attention */
     sw_var *second;    /* what the aggregator's own loss needs besides, as its file says; NULL: nothing */
 } sw_aggregator_out;
 

@@ -10,4 +10,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/transmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/vitmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/c2c.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/ft_vib.c
 )

@@ -146,7 +146,7 @@ typedef struct sw_config {
         sw_cfg_instance_loss instance_loss;
         int64_t instances;
         double bag_weight;
-        double slide_loss, patch_loss, cluster_loss;
+        double slide_loss, patch_loss, cluster_loss, gate_loss, gate_share;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

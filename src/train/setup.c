@@ -159,6 +159,8 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.slide_weight = c->aggregator.slide_loss;
     o.mil.patch_weight = c->aggregator.patch_loss;
     o.mil.cluster_weight = c->aggregator.cluster_loss;
+    o.mil.gate_weight = c->aggregator.gate_loss;
+    o.mil.gate_share = c->aggregator.gate_share;
     return o;
 }
 
