@@ -124,12 +124,12 @@ sw_status sw_coords_take(const char *path, const sw_coords_asked *a, sw_coords *
                         path);
 }
 
-sw_status sw_coords_read(const char *path, sw_coords *out, sw_error *err)
+sw_status sw_coords_read_by(sw_h5_reader *reader, const char *path, sw_coords *out, sw_error *err)
 {
     SW_CLEANUP(sw_coords_asked_free) sw_coords_asked a = sw_coords_ask();
     SW_CLEANUP(sw_coords_free) sw_coords c = {0};
     *out = (sw_coords){0};
-    SW_TRY(sw_h5_coords_read(path, &c.xy, &c.n_patches, a.at, WANTED, err));
+    SW_TRY(sw_h5_coords_read(reader, path, &c.xy, &c.n_patches, a.at, WANTED, err));
     SW_TRY(sw_coords_take(path, &a, &c, err));
     c.path = sw_strdup(path);
     c.name = sw_strdup(a.at[NAME].text ? a.at[NAME].text : "");
@@ -137,6 +137,11 @@ sw_status sw_coords_read(const char *path, sw_coords *out, sw_error *err)
     *out = c;
     c = (sw_coords){0};
     return SW_OK;
+}
+
+sw_status sw_coords_read(const char *path, sw_coords *out, sw_error *err)
+{
+    return sw_coords_read_by(NULL, path, out, err);
 }
 
 /* ---- whose file */
@@ -207,14 +212,14 @@ static sw_status job_folder(const char *dir, char **out, sw_error *err)
     return *out ? SW_OK : sw_nomem(err);
 }
 
-static sw_status is_of_slide(const char *path, const char *slide_id, sw_error *err)
+static sw_status is_of_slide(sw_h5_reader *reader, const char *path, const char *slide_id, sw_error *err)
 {
     SW_AUTOFREE char *stem = sw_path_stem(path);
     SW_AUTOFREE char *trident = sw_asprintf("%s_patches", slide_id);
     SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
     if (!stem || !trident) return sw_nomem(err);
     if (strcmp(stem, slide_id) == 0 || strcmp(stem, trident) == 0) return SW_OK;
-    SW_TRY(sw_coords_read(path, &coords, err));
+    SW_TRY(sw_coords_read_by(reader, path, &coords, err));
     if (strcmp(coords.name, slide_id) == 0) return SW_OK;
     return sw_error_set(err, SW_E_INVALID,
                         "slide %s: %s holds the coordinates of %s; give the folder that holds the file of each slide, or the file of this "
@@ -222,14 +227,14 @@ static sw_status is_of_slide(const char *path, const char *slide_id, sw_error *e
                         slide_id, path, coords.name[0] ? coords.name : "another slide");
 }
 
-sw_status sw_coords_find(const char *where, const char *slide_id, char **out, sw_error *err)
+sw_status sw_coords_find_by(sw_h5_reader *reader, const char *where, const char *slide_id, char **out, sw_error *err)
 {
     SW_AUTOFREE char *path = NULL, *job = NULL;
     if (!sw_path_exists(where)) {
         return sw_error_set(err, SW_E_NOT_FOUND, "%s: there is no such file or folder of coordinates", where);
     }
     if (!sw_path_is_dir(where)) {
-        SW_TRY(is_of_slide(where, slide_id, err));
+        SW_TRY(is_of_slide(reader, where, slide_id, err));
         path = sw_strdup(where);
         if (!path) return sw_nomem(err);
     } else {
@@ -240,6 +245,11 @@ sw_status sw_coords_find(const char *where, const char *slide_id, char **out, sw
     }
     *out = SW_STEAL(path);
     return SW_OK;
+}
+
+sw_status sw_coords_find(const char *where, const char *slide_id, char **out, sw_error *err)
+{
+    return sw_coords_find_by(NULL, where, slide_id, out, err);
 }
 
 /* ---- can it be this slide's */

@@ -4,7 +4,7 @@
 #define SW_STORE_COORDS_PARTS_H
 
 #include "slidewise/coords.h"
-#include "store/hdf5_base.h"
+#include "store/hdf5_reader.h"
 
 enum { SW_COORDS_ATTRIBUTES = 12 };
 
@@ -19,6 +19,10 @@ bool sw_coords_are_told(const sw_coords_asked *asked);
 /* The answers as the geometry of patches: kind, sides and sizes of *out; `path` is for messages. Attributes of neither tool are
  * SW_E_FORMAT. */
 sw_status sw_coords_take(const char *path, const sw_coords_asked *asked, sw_coords *out, sw_error *err) SW_MUST_CHECK;
+
+/* sw_coords_read and sw_coords_find through the process of `reader` (sw_h5_coords_reader_new), or (NULL) one for each file. */
+sw_status sw_coords_read_by(sw_h5_reader *reader, const char *path, sw_coords *out, sw_error *err) SW_MUST_CHECK;
+sw_status sw_coords_find_by(sw_h5_reader *reader, const char *where, const char *slide_id, char **out, sw_error *err) SW_MUST_CHECK;
 
 /* --- writing */
 

@@ -2,9 +2,11 @@
 /* Reading HDF5 in a process of its own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -30,10 +32,12 @@ static rlim_t most_seconds(size_t bytes)
     return 2 + 2 * (rlim_t)(bytes >> 20);
 }
 
+/* To a pipe, or to a socket, whose other end may be gone without a signal for us. */
 bool sw_h5_send(int to, const void *bytes, size_t size)
 {
     for (const char *from = bytes; size > 0;) {
-        ssize_t n = write(to, from, size);
+        ssize_t n = send(to, from, size, MSG_NOSIGNAL);
+        if (n < 0 && errno == ENOTSOCK) n = write(to, from, size);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
         from += n;
@@ -55,13 +59,13 @@ bool sw_h5_receive(int from, void *bytes, size_t size)
 }
 
 /* A text and its length before it; -1: NULL. */
-static bool send_text(int to, const char *text)
+bool sw_h5_send_text(int to, const char *text)
 {
     int64_t size = text ? (int64_t)strlen(text) : -1;
     return sw_h5_send(to, &size, sizeof size) && (size < 0 || sw_h5_send(to, text, (size_t)size));
 }
 
-static sw_status receive_text(int from, char **text, bool *whole, sw_error *err)
+sw_status sw_h5_receive_text(int from, char **text, bool *whole, sw_error *err)
 {
     int64_t size;
     *whole = sw_h5_receive(from, &size, sizeof size) && size < MOST_TEXT;
@@ -76,7 +80,7 @@ bool sw_h5_send_wanted(int to, const sw_h5_wanted *wanted, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (!sw_h5_send(to, &wanted[i].count, sizeof wanted[i].count) || !sw_h5_send(to, wanted[i].value, sizeof wanted[i].value) ||
-            !send_text(to, wanted[i].text))
+            !sw_h5_send_text(to, wanted[i].text))
             return false;
     }
     return true;
@@ -87,7 +91,7 @@ sw_status sw_h5_receive_wanted(int from, sw_h5_wanted *wanted, size_t n, bool *w
     *whole = true;
     for (size_t i = 0; i < n && *whole; i++) {
         *whole = sw_h5_receive(from, &wanted[i].count, sizeof wanted[i].count) && sw_h5_receive(from, wanted[i].value, sizeof wanted[i].value);
-        if (*whole) SW_TRY(receive_text(from, &wanted[i].text, whole, err));
+        if (*whole) SW_TRY(sw_h5_receive_text(from, &wanted[i].text, whole, err));
     }
     return SW_OK;
 }
@@ -96,7 +100,7 @@ bool sw_h5_send_attributes(int to, const sw_h5_attributes *list)
 {
     if (!sw_h5_send(to, &list->count, sizeof list->count)) return false;
     for (size_t i = 0; i < list->count; i++) {
-        if (!sw_h5_send(to, &list->item[i], sizeof list->item[i]) || !send_text(to, list->item[i].name) || !send_text(to, list->item[i].text))
+        if (!sw_h5_send(to, &list->item[i], sizeof list->item[i]) || !sw_h5_send_text(to, list->item[i].name) || !sw_h5_send_text(to, list->item[i].text))
             return false;
     }
     return true;
@@ -111,8 +115,8 @@ sw_status sw_h5_receive_attributes(int from, sw_h5_attributes *list, bool *whole
         SW_AUTOFREE char *name = NULL;
         SW_AUTOFREE char *text = NULL;
         *whole = sw_h5_receive(from, &a, sizeof a);
-        if (*whole) SW_TRY(receive_text(from, &name, whole, err));
-        if (*whole) SW_TRY(receive_text(from, &text, whole, err));
+        if (*whole) SW_TRY(sw_h5_receive_text(from, &name, whole, err));
+        if (*whole) SW_TRY(sw_h5_receive_text(from, &text, whole, err));
         *whole = *whole && name;
         if (!*whole) break;
         a.name = name;
@@ -138,40 +142,70 @@ static void let_go(int but)
 #endif
 }
 
-/* The child's whole life. */
-static void answer_from_child(int to, const sw_h5_reading *r)
+void sw_h5_settle_child(int end)
 {
-    const struct rlimit none = {0, 0}, work = {most_seconds(r->bytes), most_seconds(r->bytes) + 1};
-    answer a = {0};
-    let_go(to);
+    const struct rlimit none = {0, 0};
+    sigset_t late;
+    let_go(end);
     setrlimit(RLIMIT_CORE, &none); /* a crash here is no news */
     signal(SIGXCPU, SIG_DFL);
-    setrlimit(RLIMIT_CPU, &work);
-    a.status = r->read(r->ctx, &a.error);
-    bool sent = sw_h5_send(to, &a, sizeof a) && (a.status != SW_OK || r->send(r->ctx, to));
-    _exit(sent ? 0 : 1); /* ban-waiver: the child ends here */
+    sigemptyset(&late);
+    sigaddset(&late, SIGXCPU);
+    pthread_sigmask(SIG_UNBLOCK, &late, NULL);
 }
 
-/* *whole false: the child ended before its answer did, or the answer is none. */
-static sw_status take_answer(int from, const sw_h5_reading *r, bool *whole, sw_error *err)
+void sw_h5_limit_work(size_t bytes)
+{
+    struct rlimit work;
+    struct rusage used;
+    if (getrlimit(RLIMIT_CPU, &work) != 0 || getrusage(RUSAGE_SELF, &used) != 0) return;
+    rlim_t spent = (rlim_t)used.ru_utime.tv_sec + (rlim_t)used.ru_stime.tv_sec;
+    rlim_t most = spent + (spent > 0 || used.ru_utime.tv_usec + used.ru_stime.tv_usec > 100000) + most_seconds(bytes);
+    work.rlim_cur = work.rlim_max == RLIM_INFINITY || most < work.rlim_max ? most : work.rlim_max;
+    setrlimit(RLIMIT_CPU, &work);
+}
+
+bool sw_h5_answer(int to, sw_status status, const sw_error *error)
+{
+    answer a = {.status = status};
+    if (status != SW_OK) a.error = *error;
+    return sw_h5_send(to, &a, sizeof a);
+}
+
+sw_status sw_h5_take_answer(int from, bool *whole, sw_error *err)
 {
     answer a;
     *whole = sw_h5_receive(from, &a, sizeof a);
     if (!*whole) return SW_OK;
     a.error.message[sizeof a.error.message - 1] = '\0';
-    if (a.status != SW_OK) return sw_error_set(err, a.status, "%s", a.error.message);
-    return r->take(r->ctx, from, whole, err);
+    return a.status == SW_OK ? SW_OK : sw_error_set(err, a.status, "%s", a.error.message);
 }
 
-/* How the child ended that gave no answer; `state` -1: nobody knows. */
-static sw_status lost_child(const sw_h5_reading *r, int state, sw_error *err)
+/* The child's whole life. */
+static void answer_from_child(int to, const sw_h5_reading *r)
+{
+    sw_error error = {0};
+    sw_h5_settle_child(to);
+    sw_h5_limit_work(r->bytes);
+    sw_status status = r->read(r->ctx, &error);
+    bool sent = sw_h5_answer(to, status, &error) && (status != SW_OK || r->send(r->ctx, to));
+    _exit(sent ? 0 : 1); /* ban-waiver: the child ends here */
+}
+
+static sw_status take_answer(int from, const sw_h5_reading *r, bool *whole, sw_error *err)
+{
+    SW_TRY(sw_h5_take_answer(from, whole, err));
+    return *whole ? r->take(r->ctx, from, whole, err) : SW_OK;
+}
+
+sw_status sw_h5_lost_child(const char *path, size_t bytes, int state, sw_error *err)
 {
     if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGXCPU)
-        return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library came to no end with it in %d s; the file is damaged, make it again", r->path,
-                            (int)most_seconds(r->bytes));
+        return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library came to no end with it in %d s; the file is damaged, make it again", path,
+                            (int)most_seconds(bytes));
     if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL) /* the system's way where memory is short; no fault of the file's */
-        return sw_error_set(err, SW_E_IO, "%s: the process that read it was killed (is memory short?); try again", r->path);
-    return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", r->path);
+        return sw_error_set(err, SW_E_IO, "%s: the process that read it was killed (is memory short?); try again", path);
+    return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", path);
 }
 
 sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
@@ -193,6 +227,6 @@ sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
     close(ends[0]); /* a child that still writes ends by that */
     if (child < 0) return sw_error_set(err, SW_E_IO, "%s: no process to read it in: %s", r->path, strerror(why));
     while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
-    if (status == SW_OK && !whole) return lost_child(r, state, err);
+    if (status == SW_OK && !whole) return sw_h5_lost_child(r->path, r->bytes, state, err);
     return status;
 }

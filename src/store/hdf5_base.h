@@ -88,9 +88,20 @@ typedef struct sw_h5_reading {
 sw_status sw_h5_read_apart(const sw_h5_reading *reading, sw_error *err) SW_MUST_CHECK;
 bool sw_h5_send(int to, const void *bytes, size_t size);
 bool sw_h5_receive(int from, void *bytes, size_t size); /* exactly so many; false: the child ended before */
+bool sw_h5_send_text(int to, const char *text); /* with its length before it; NULL is one, too */
+sw_status sw_h5_receive_text(int from, char **text, bool *whole, sw_error *err) SW_MUST_CHECK; /* owned; NULL as it was sent */
 bool sw_h5_send_wanted(int to, const sw_h5_wanted *wanted, size_t n);
 sw_status sw_h5_receive_wanted(int from, sw_h5_wanted *wanted, size_t n, bool *whole, sw_error *err) SW_MUST_CHECK;
 bool sw_h5_send_attributes(int to, const sw_h5_attributes *attributes);
 sw_status sw_h5_receive_attributes(int from, sw_h5_attributes *attributes, bool *whole, sw_error *err) SW_MUST_CHECK;
+
+/* --- the parts of it, for a process that reads several files (hdf5_reader.h) */
+void sw_h5_settle_child(int end);     /* in the child: nothing is open but `end`, no core is dumped */
+void sw_h5_limit_work(size_t bytes);  /* in the child: of the processor, from now on, what reading so many bytes may take */
+bool sw_h5_answer(int to, sw_status status, const sw_error *error); /* in the child: the head of an answer */
+/* In the parent. *whole false: the child ended before its answer did, or the answer is none. */
+sw_status sw_h5_take_answer(int from, bool *whole, sw_error *err) SW_MUST_CHECK;
+/* What a child that gave no answer says of the file; `state` as waitpid's, -1: nobody knows. */
+sw_status sw_h5_lost_child(const char *path, size_t bytes, int state, sw_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 
 #define MOST_PATCHES ((int64_t)100000000)
 #define MOST_CHUNK_ROWS 4096
+#define MOST_WANTED 32 /* attributes, of a process that reads many files */
 #define IMAGE_STEP ((size_t)1 << 16)
 
 static const char made_by[] = "CLAM, TRIDENT or slidewise";
@@ -136,7 +137,7 @@ static sw_status read_in_child(void *ctx, sw_error *err)
     return read_image(r->path, &r->bytes, &r->xy, &r->n, r->wanted, r->n_wanted, err);
 }
 
-static bool send(void *ctx, int to)
+static bool send_table(void *ctx, int to)
 {
     const reading *r = ctx;
     return sw_h5_send_wanted(to, r->wanted, r->n_wanted) && sw_h5_send(to, &r->n, sizeof r->n) &&
@@ -155,6 +156,80 @@ static sw_status take(void *ctx, int from, bool *whole, sw_error *err)
     return SW_OK;
 }
 
+/* ---- in a process for many files */
+
+static bool ask_reader(void *ctx, int to)
+{
+    const reading *r = ctx;
+    if (!sw_h5_send_text(to, r->path) || !sw_h5_send(to, r->bytes.data, r->bytes.size) || !sw_h5_send(to, &r->n_wanted, sizeof r->n_wanted)) return false;
+    for (size_t i = 0; i < r->n_wanted; i++) {
+        if (!sw_h5_send_text(to, r->wanted[i].name) || !sw_h5_send(to, &r->wanted[i].is_text, sizeof r->wanted[i].is_text)) return false;
+    }
+    return true;
+}
+
+static void forget(void *ctx)
+{
+    reading *r = ctx;
+    sw_free(SW_STEAL(r->xy));
+    for (size_t i = 0; i < r->n_wanted; i++) {
+        sw_free(SW_STEAL(r->wanted[i].text));
+        r->wanted[i].count = 0;
+    }
+}
+
+/* What is asked, in the process that answers; its texts are owned. */
+typedef struct question {
+    char *path, *bytes;
+    size_t n_wanted;
+    sw_h5_wanted wanted[MOST_WANTED];
+    reading r;
+} question;
+
+static void question_free(question *q)
+{
+    for (size_t i = 0; i < MOST_WANTED; i++) {
+        sw_free((char *)q->wanted[i].name);
+        sw_free(q->wanted[i].text);
+    }
+    sw_free(q->path);
+    sw_free(q->bytes);
+    sw_free(q->r.xy);
+}
+
+static bool receive_question(int end, size_t bytes, question *q)
+{
+    sw_error err;
+    bool whole = false;
+    if (sw_h5_receive_text(end, &q->path, &whole, &err) != SW_OK || !whole) return false;
+    q->bytes = sw_malloc(bytes + 1);
+    if (!q->bytes || !sw_h5_receive(end, q->bytes, bytes) || !sw_h5_receive(end, &q->n_wanted, sizeof q->n_wanted)) return false;
+    if (q->n_wanted > MOST_WANTED) return false;
+    for (size_t i = 0; i < q->n_wanted; i++) {
+        char *name = NULL;
+        whole = false;
+        sw_status status = sw_h5_receive_text(end, &name, &whole, &err);
+        q->wanted[i].name = name;
+        if (status != SW_OK || !whole || !sw_h5_receive(end, &q->wanted[i].is_text, sizeof q->wanted[i].is_text)) return false;
+    }
+    return true;
+}
+
+static bool serve(int end, size_t bytes)
+{
+    SW_CLEANUP(question_free) question q = {0};
+    sw_error err = {0};
+    if (!receive_question(end, bytes, &q)) return false;
+    q.r = (reading){.path = q.path, .bytes = {.data = q.bytes, .size = bytes}, .wanted = q.wanted, .n_wanted = q.n_wanted};
+    sw_status status = read_in_child(&q.r, &err);
+    return sw_h5_answer(end, status, &err) && status == SW_OK && send_table(&q.r, end);
+}
+
+sw_status sw_h5_coords_reader_new(sw_h5_reader **out, sw_error *err)
+{
+    return sw_h5_reader_new(serve, out, err);
+}
+
 static void reading_free(reading *r)
 {
     sw_buf_free(&r->bytes);
@@ -163,12 +238,14 @@ static void reading_free(reading *r)
 
 /* The file is read whole by us, not by HDF5: our own reads tell what is wrong with a disk, and HDF5's file locks, which fail on some
  * network file systems, are never asked. */
-sw_status sw_h5_coords_read(const char *path, int64_t **xy, int64_t *n, sw_h5_wanted *wanted, size_t n_wanted, sw_error *err)
+sw_status sw_h5_coords_read(sw_h5_reader *reader, const char *path, int64_t **xy, int64_t *n, sw_h5_wanted *wanted, size_t n_wanted,
+                            sw_error *err)
 {
     SW_CLEANUP(reading_free) reading r = {.path = path, .wanted = wanted, .n_wanted = n_wanted};
     SW_TRY(sw_file_read(path, &r.bytes, err));
-    const sw_h5_reading how = {.path = path, .bytes = r.bytes.size, .read = read_in_child, .send = send, .take = take, .ctx = &r};
-    SW_TRY(sw_h5_read_apart(&how, err));
+    const sw_h5_reading how = {.path = path, .bytes = r.bytes.size, .read = read_in_child, .send = send_table, .take = take, .ctx = &r};
+    const sw_h5_asking asking = {.path = path, .bytes = r.bytes.size, .send = ask_reader, .take = take, .forget = forget, .ctx = &r};
+    SW_TRY(reader && n_wanted <= MOST_WANTED ? sw_h5_reader_ask(reader, &asking, err) : sw_h5_read_apart(&how, err));
     *n = r.n;
     *xy = SW_STEAL(r.xy);
     return SW_OK;

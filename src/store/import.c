@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "slidewise/coords.h"
 #include "slidewise/exchange.h"
+#include "store/coords_parts.h"
+#include "store/hdf5_coords.h"
 #include "store/reference.h"
 #include "store/tile_work.h"
 
@@ -24,6 +26,7 @@ typedef struct importing {
     const sw_import_options *options;
     sw_reference reference;
     sw_store_writer *writer;
+    sw_h5_reader *reader; /* of positions; NULL: there are none */
     sw_tile_result *result;
     int patch_px; /* of all patches */
     sw_meter meter;
@@ -33,6 +36,7 @@ typedef struct importing {
 static void importing_free(importing *m)
 {
     sw_store_writer_close(&m->writer);
+    sw_h5_reader_close(m->reader);
     sw_reference_close(&m->reference);
 }
 
@@ -103,8 +107,8 @@ static sw_status describe_positions(const importing *m, slide_import *s, sw_erro
         s->xy = s->zeros;
         return s->zeros ? SW_OK : sw_nomem(err);
     }
-    SW_TRY(sw_coords_find(m->options->coords, s->from->slide_id, &path, err));
-    SW_TRY(sw_coords_read(path, &s->coords, err));
+    SW_TRY(sw_coords_find_by(m->reader, m->options->coords, s->from->slide_id, &path, err));
+    SW_TRY(sw_coords_read_by(m->reader, path, &s->coords, err));
     if (s->file) SW_TRY(sw_coords_fit(&s->coords, s->file, err));
     if (s->coords.n_patches != s->from->count) {
         return sw_error_set(err, SW_E_INVALID, "slide %s: %s holds %lld positions and %s %lld patches; give the coordinates that the LMDB was cut at",
@@ -273,6 +277,7 @@ sw_status sw_import_reference(const sw_import_options *o, sw_tile_result *result
     sw_tile_pairs pairs;
     int64_t start = sw_now_ns();
     *result = (sw_tile_result){.n_scales = 1, .mpp_um = {o->mpp_um}};
+    if (o->coords) SW_TRY(sw_h5_coords_reader_new(&m.reader, err));
     SW_TRY(sw_reference_open(o->lmdb, &m.reference, err));
     SW_TRY(find_size(&m, err));
     s.given_positions = true;

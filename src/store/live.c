@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "store/hdf5_coords.h"
 #include "store/pixel_cache.h"
 #include "store/tile_work.h"
 
@@ -77,6 +78,7 @@ typedef struct finding {
     const sw_store_slides_options *options;
     const sw_tile_options *tile;
     sw_live *live;
+    sw_h5_reader *reader;
 } finding;
 
 static sw_status find_scale(const finding *f, live_slide *s, const sw_slide *slide, int scale, sw_error *err)
@@ -84,7 +86,7 @@ static sw_status find_scale(const finding *f, live_slide *s, const sw_slide *sli
     SW_CLEANUP(sw_grid_free) sw_grid grid = {0};
     const sw_tile_settings *settings = &f->tile->settings;
     double mpp_um = settings->mpp_um[scale];
-    SW_TRY(sw_tile_given_grid(f->tile, slide, scale, &grid, err));
+    SW_TRY(sw_tile_given_grid(f->reader, f->tile, slide, scale, &grid, err));
     s->record.scale[scale] = (sw_store_scale){.mpp_um = mpp_um, .magnification = 10.0 / mpp_um, .patch_px = grid.patch_px,
                                               .overlap_px = settings->overlap_px, .patch_level0_px = grid.patch_level0_px,
                                               .step_level0_px = grid.step_level0_px, .n_patches = grid.n_patches};
@@ -147,7 +149,9 @@ static void pool_free(sw_pool **pool)
 static sw_status find_all(sw_live *live, const sw_store_slides_options *o, sw_tile_options *tile, sw_record_list *slides, sw_error *err)
 {
     SW_CLEANUP(pool_free) sw_pool *pool = NULL;
-    finding f = {.options = o, .tile = tile, .live = live};
+    SW_CLEANUP(sw_h5_reader_close_ptr) sw_h5_reader *reader = NULL; /* ends before the threads, which may have started its process */
+    SW_TRY(sw_h5_coords_reader_new(&reader, err));
+    finding f = {.options = o, .tile = tile, .live = live, .reader = reader};
     SW_TRY(sw_pool_new(o->threads, &pool, err));
     SW_TRY(sw_pool_for(pool, (int64_t)live->n, find_slide, &f, err));
     for (size_t i = 0; i < live->n; i++) {

@@ -9,6 +9,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/store/hdf5_base.c
   ${CMAKE_SOURCE_DIR}/src/store/hdf5_coords.c
   ${CMAKE_SOURCE_DIR}/src/store/hdf5_features.c
+  ${CMAKE_SOURCE_DIR}/src/store/hdf5_reader.c
   ${CMAKE_SOURCE_DIR}/src/store/import.c
   ${CMAKE_SOURCE_DIR}/src/store/live.c
   ${CMAKE_SOURCE_DIR}/src/store/lmdb.c

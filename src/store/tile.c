@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/hdf5_coords.h"
 #include "store/tile_work.h"
 
 #define MOST_IN_FLIGHT 8
@@ -60,6 +61,7 @@ typedef struct tiling {
 static void tiling_free(tiling *t)
 {
     sw_store_writer_close(&t->writer);
+    sw_h5_reader_close(t->run.reader); /* before the threads, which may have started its process */
     sw_pool_free(t->run.pool);
     sw_process_list_free(t->run.process_list);
     sw_tile_pictures_end(&t->run);
@@ -413,6 +415,7 @@ static sw_status tile_list(const sw_tile_options *options, const sw_slide_list *
     SW_TRY(check_options(options, err));
     if (options->process_list)
         SW_TRY(sw_process_list_read(options->process_list, &options->settings.tissue, &t.run.process_list, err));
+    if (options->coords) SW_TRY(sw_h5_coords_reader_new(&t.run.reader, err));
     SW_TRY(open_store(&t, shard, err));
     SW_TRY(sw_pool_new(options->threads, &t.run.pool, err));
     SW_TRY(make_dirs(&t, err));

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "slidewise/coords.h"
+#include "store/coords_parts.h"
 #include "store/tile_work.h"
 
 /* Tools that know magnifications only call 0.2 to 0.3 um per pixel 40x; a scale's name may be off by as much, but not more. */
@@ -77,21 +78,21 @@ static sw_status check_resolution(const sw_tile_options *o, const sw_slide *slid
     return SW_OK;
 }
 
-static sw_status read_place(const char *where, const sw_slide *slide, sw_coords *coords, sw_error *err)
+static sw_status read_place(sw_h5_reader *reader, const char *where, const sw_slide *slide, sw_coords *coords, sw_error *err)
 {
     SW_AUTOFREE char *path = NULL;
-    SW_TRY(sw_coords_find(where, sw_slide_get_info(slide)->slide_id, &path, err));
-    SW_TRY(sw_coords_read(path, coords, err));
+    SW_TRY(sw_coords_find_by(reader, where, sw_slide_get_info(slide)->slide_id, &path, err));
+    SW_TRY(sw_coords_read_by(reader, path, coords, err));
     return sw_coords_fit(coords, slide, err);
 }
 
 /* The place whose patches come nearest to the resolution. */
-static sw_status nearest_place(const places *p, const sw_slide *slide, double mpp_um, int patch_px, int *place, sw_error *err)
+static sw_status nearest_place(sw_h5_reader *reader, const places *p, const sw_slide *slide, double mpp_um, int patch_px, int *place, sw_error *err)
 {
     double least = INFINITY;
     for (int i = 0; i < p->n; i++) {
         SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
-        SW_TRY(read_place(p->at[i], slide, &coords, err));
+        SW_TRY(read_place(reader, p->at[i], slide, &coords, err));
         double off = fabs(log(true_mpp(&coords, slide, patch_px) / mpp_um));
         if (!(off < least)) continue;
         least = off;
@@ -100,15 +101,15 @@ static sw_status nearest_place(const places *p, const sw_slide *slide, double mp
     return SW_OK;
 }
 
-sw_status sw_tile_given_grid(const sw_tile_options *o, const sw_slide *slide, int scale, sw_grid *out, sw_error *err)
+sw_status sw_tile_given_grid(sw_h5_reader *reader, const sw_tile_options *o, const sw_slide *slide, int scale, sw_grid *out, sw_error *err)
 {
     SW_CLEANUP(places_free) places p = {0};
     SW_CLEANUP(sw_coords_free) sw_coords coords = {0};
     const sw_tile_settings *s = &o->settings;
     int place = scale;
     SW_TRY(places_of(o->coords, &p, err));
-    if (p.n != s->n_scales) SW_TRY(nearest_place(&p, slide, s->mpp_um[scale], s->patch_px, &place, err));
-    SW_TRY(read_place(p.at[place], slide, &coords, err));
+    if (p.n != s->n_scales) SW_TRY(nearest_place(reader, &p, slide, s->mpp_um[scale], s->patch_px, &place, err));
+    SW_TRY(read_place(reader, p.at[place], slide, &coords, err));
     double mpp_um = true_mpp(&coords, slide, s->patch_px), side = coords.patch_level0_px;
     SW_TRY(check_resolution(o, slide, &coords, s->mpp_um[scale], mpp_um, err));
     SW_AUTOFREE int32_t *contour = sw_calloc((size_t)coords.n_patches, sizeof *contour);
@@ -134,7 +135,7 @@ sw_status sw_tile_positions_given(sw_slide *slide, const char *coords, const sw_
     o.sink = sink;
     *grid = (sw_grid){0};
     SW_TRY(sw_slide_need_mpp(slide, &level0_um, err));
-    return sw_tile_given_grid(&o, slide, 0, grid, err);
+    return sw_tile_given_grid(NULL, &o, slide, 0, grid, err);
 }
 
 /* The name of a scale that is nowhere said. */

@@ -87,8 +87,8 @@ static sw_status apply_mask(const sw_slide *slide, const sw_tile_settings *s, sw
                         s->mask.mode == SW_MASK_WITHIN ? "; with --mask-mode replace it is taken without segmenting" : "");
 }
 
-static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_tile_options *options, sw_tissue *tissue,
-                           sw_grid *grid, sw_tile_status *why, sw_error *err)
+static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_tile_run *run, sw_tissue *tissue, sw_grid *grid,
+                           sw_tile_status *why, sw_error *err)
 {
     if (sw_slide_get_info(slide)->mpp_um <= 0.0) {
         *why = SW_TILE_NO_MPP;
@@ -99,12 +99,12 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_
     }
     if (s->given_positions) {
         *why = SW_TILE_FAILED;
-        if (!options) return no_file(slide, err);
-        for (int i = 0; i < s->n_scales; i++) SW_TRY(sw_tile_given_grid(options, slide, i, &grid[i], err));
+        if (!run) return no_file(slide, err);
+        for (int i = 0; i < s->n_scales; i++) SW_TRY(sw_tile_given_grid(run->reader, run->options, slide, i, &grid[i], err));
         return SW_OK;
     }
     *why = SW_TILE_FAILED;
-    if (s->mask.mode != SW_MASK_NONE && !options) return no_mask(slide, err);
+    if (s->mask.mode != SW_MASK_NONE && !run) return no_mask(slide, err);
     if (!s->whole_image && s->mask.mode != SW_MASK_REPLACE) {
         sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
         *why = sw_tile_status_of(status);
@@ -117,13 +117,13 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_
     return grids(slide, s, tissue, grid, err);
 }
 
-/* `options` NULL: only the settings are there, so that positions cannot come from files. */
-static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, const sw_tile_options *options, sw_tissue *tissue,
+/* `run` NULL: only the settings are there, so that positions cannot come from files. */
+static sw_status positions_or_none(sw_slide *slide, const sw_tile_settings *s, const sw_tile_run *run, sw_tissue *tissue,
                                    sw_grid *grid, sw_tile_status *why, sw_error *err)
 {
     *tissue = (sw_tissue){0};
     for (int i = 0; i < s->n_scales; i++) grid[i] = (sw_grid){0};
-    sw_status status = positions(slide, s, options, tissue, grid, why, err);
+    sw_status status = positions(slide, s, run, tissue, grid, why, err);
     if (status == SW_OK) return SW_OK;
     sw_tissue_free(tissue);
     for (int i = 0; i < s->n_scales; i++) sw_grid_free(&grid[i]);
@@ -238,7 +238,7 @@ static sw_status prepare(sw_tile_job *job, sw_error *err)
     if (status != SW_OK) return status;
     sw_tile_settings settings = o->settings;
     settings.tissue = *sw_tile_tissue_options(job->run, job->entry->slide_id);
-    SW_TRY(positions_or_none(job->slide, &settings, o, &job->tissue, job->grid, &job->status, err));
+    SW_TRY(positions_or_none(job->slide, &settings, job->run, &job->tissue, job->grid, &job->status, err));
     job->status = SW_TILE_FAILED;
     if (!job->positions_only) warn_when_finer(job);
     warn_of_unseen(job);

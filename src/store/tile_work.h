@@ -7,6 +7,7 @@
 
 #include "base/thread.h"
 #include "slidewise/tile.h"
+#include "store/hdf5_reader.h"
 #include "store/tile_fate.h"
 #include "tissue/process_list.h"
 
@@ -30,6 +31,7 @@ typedef struct sw_tile_run {
     sw_process_list *process_list;   /* NULL: all slides alike */
     char *masks_dir, *overlays_dir, *contours_dir, *stitches_dir; /* NULL: not wanted */
     char *trident_contours_dir;                    /* NULL: not wanted */
+    sw_h5_reader *reader;                          /* of given positions; NULL: there are none */
     atomic_llong read_ns, encode_ns;               /* over all threads */
 } sw_tile_run;
 
@@ -118,8 +120,9 @@ sw_status sw_tile_pictures_stitch(sw_tile_job *job, sw_error *err) SW_MUST_CHECK
 
 /* How many scales `coords` of sw_tile_options names. */
 sw_status sw_tile_given_count(const char *coords, int *n_scales, sw_error *err) SW_MUST_CHECK;
-/* The grid of a slide whose positions are given, at one of the scales; grid->mpp_um is the true resolution of its patches. */
-sw_status sw_tile_given_grid(const sw_tile_options *options, const sw_slide *slide, int scale, sw_grid *out, sw_error *err) SW_MUST_CHECK;
+/* The grid of a slide whose positions are given, at one of the scales; grid->mpp_um is the true resolution of its patches. `reader` as of
+ * sw_coords_read_by. */
+sw_status sw_tile_given_grid(sw_h5_reader *reader, const sw_tile_options *options, const sw_slide *slide, int scale, sw_grid *out, sw_error *err) SW_MUST_CHECK;
 /* Whether the call writes files of other tools. */
 bool sw_tile_exports(const sw_tile_options *options);
 sw_status sw_tile_export(const sw_tile_job *job, sw_error *err) SW_MUST_CHECK;

@@ -215,7 +215,7 @@ TEST(damaged_files_end_no_program)
         bytes.data[at] = (char)(bytes.data[at] ^ bend[at % 3]);
         CHECK_OK(sw_file_write(path, bytes.data, bytes.size, &err));
         bytes.data[at] = (char)(bytes.data[at] ^ bend[at % 3]);
-        sw_status status = sw_h5_coords_read(path, &xy, &n, wanted, 2, &err);
+        sw_status status = sw_h5_coords_read(NULL, path, &xy, &n, wanted, 2, &err);
         if (status == SW_OK) {
             CHECK(xy && n >= 0);
             read++;
