@@ -9,6 +9,8 @@ typedef enum sw_mil_act { SW_ACT_NONE, SW_ACT_RELU, SW_ACT_GELU } sw_mil_act;
 typedef enum sw_mil_norm { SW_MIL_NORM_NONE, SW_MIL_NORM_LAYER } sw_mil_norm;
 /* ppeg: three depthwise convolutions over the tokens laid out as a square; auto: what the aggregator's authors have. */
 typedef enum sw_mil_pos { SW_POS_AUTO, SW_POS_NONE, SW_POS_PPEG } sw_mil_pos;
+/* What makes one vector of a bag's patches. */
+typedef enum sw_mil_pool { SW_POOL_ATTN, SW_POOL_MEAN, SW_POOL_MAX } sw_mil_pool;
 typedef enum sw_attn_plus { SW_PLUS_OFF, SW_PLUS_FIXED, SW_PLUS_LEARNABLE } sw_attn_plus;
 
 /* Options of every aggregator; each uses what it has. Defaults are the reference implementation's. */
@@ -45,6 +47,9 @@ typedef struct sw_aggregator_options {
     double cluster_weight;   /* and of attention that is uneven within a cluster, 0.01 */
     double gate_weight;      /* ft_vib: of gates whose mean is not gate_share, 0.1; */
     double gate_share;       /* 0.1 */
+    int topk;                /* wikg: tails, the patches that each one is linked to. 6 */
+    sw_mil_pool pool;        /* wikg: attn */
+    bool gate_dot;           /* wikg: weigh tails by the product they were meant to have, not by the reference's */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 

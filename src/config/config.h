@@ -40,6 +40,8 @@ typedef enum sw_channel_order { SW_CHANNELS_RGB, SW_CHANNELS_BGR_AS_REFERENCE } 
 typedef enum sw_pixel_norm { SW_PIXELS_IMAGENET, SW_PIXELS_UNIT } sw_pixel_norm;
 typedef enum sw_cfg_eval_stats { SW_CFG_STATS_RUNNING, SW_CFG_STATS_BATCH } sw_cfg_eval_stats;
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
+typedef enum sw_cfg_pool { SW_CFG_POOL_ATTN, SW_CFG_POOL_MEAN, SW_CFG_POOL_MAX } sw_cfg_pool;
+typedef enum sw_cfg_gate { SW_CFG_GATE_REFERENCE, SW_CFG_GATE_DOT } sw_cfg_gate;
 typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG } sw_cfg_pos;
 typedef enum sw_cfg_instance_loss { SW_CFG_INSTANCE_SVM, SW_CFG_INSTANCE_CE } sw_cfg_instance_loss;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
@@ -147,6 +149,9 @@ typedef struct sw_config {
         int64_t instances;
         double bag_weight;
         double slide_loss, patch_loss, cluster_loss, gate_loss, gate_share;
+        int64_t topk;
+        sw_cfg_pool pool;
+        sw_cfg_gate gate;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

@@ -11,6 +11,7 @@
 typedef struct start {
     int index;
     sw_init init;
+    double bound; /* of SW_INIT_BOUNDED */
 } start;
 
 struct sw_nn_builder {
@@ -55,13 +56,13 @@ void sw_nn_builder_free(sw_nn_builder *b)
     sw_free(b);
 }
 
-static sw_status add(sw_nn_builder *b, sw_slab_kind kind, sw_init init, sw_shape shape, const char *name, int *index)
+static sw_status add(sw_nn_builder *b, sw_slab_kind kind, sw_init init, double bound, sw_shape shape, const char *name, int *index)
 {
     char full[512];
     snprintf(full, sizeof full, "%s%s", b->prefix, name);
     SW_TRY(sw_grow(&b->entry, &b->capacity, b->count + 1, sizeof *b->entry, &b->error));
     SW_TRY(sw_slab_add(b->slab, kind, b->group, full, shape, index, &b->error));
-    b->entry[b->count++] = (start){*index, init};
+    b->entry[b->count++] = (start){*index, init, bound};
     return SW_OK;
 }
 
@@ -74,7 +75,19 @@ int sw_nn_add(sw_nn_builder *b, sw_slab_kind kind, sw_init init, sw_shape shape,
     va_start(ap, name_fmt);
     vsnprintf(name, sizeof name, name_fmt, ap);
     va_end(ap);
-    return add(b, kind, init, shape, name, &index) == SW_OK ? index : -1;
+    return add(b, kind, init, 0.0, shape, name, &index) == SW_OK ? index : -1;
+}
+
+int sw_nn_add_bounded(sw_nn_builder *b, double bound, sw_shape shape, const char *name_fmt, ...)
+{
+    char name[256];
+    int index = -1;
+    va_list ap;
+    if (b->error.code != SW_OK) return -1;
+    va_start(ap, name_fmt);
+    vsnprintf(name, sizeof name, name_fmt, ap);
+    va_end(ap);
+    return add(b, SW_PARAM, SW_INIT_BOUNDED, bound, shape, name, &index) == SW_OK ? index : -1;
 }
 
 sw_status sw_nn_builder_status(const sw_nn_builder *b, sw_error *err)
@@ -84,23 +97,24 @@ sw_status sw_nn_builder_status(const sw_nn_builder *b, sw_error *err)
 }
 
 /* Standard deviation of what is drawn, or the bound of a uniform start; 0: not drawn. */
-static double spread(sw_init init, const sw_shape *shape)
+static double spread(const start *s, const sw_shape *shape)
 {
     int64_t area = 1;
     for (int i = 2; i < shape->rank; i++) area *= shape->dim[i];
     double fan_out = (double)(shape->dim[0] * area), fan_in = shape->rank > 1 ? (double)(shape->dim[1] * area) : 1.0;
-    switch (init) {
+    switch (s->init) {
     case SW_INIT_XAVIER: return sqrt(2.0 / (fan_in + fan_out));
     case SW_INIT_KAIMING_FAN_OUT: return sqrt(2.0 / fan_out);
     case SW_INIT_TINY: return 1e-6;
     case SW_INIT_UNIFORM_FAN_IN: return 1.0 / sqrt(fan_in);
+    case SW_INIT_BOUNDED: return s->bound;
     default: return 0.0;
     }
 }
 
 static double draw(sw_init init, double size, sw_rng *rng)
 {
-    return init == SW_INIT_UNIFORM_FAN_IN ? sw_rng_range(rng, -size, size) : size * sw_rng_normal(rng);
+    return init == SW_INIT_UNIFORM_FAN_IN || init == SW_INIT_BOUNDED ? sw_rng_range(rng, -size, size) : size * sw_rng_normal(rng);
 }
 
 /* `seed` NULL: nothing is drawn. */
@@ -110,7 +124,7 @@ static sw_status init_one(const sw_nn_builder *b, const start *s, const uint64_t
     int64_t n = sw_shape_count(shape);
     SW_AUTOFREE double *value = sw_calloc((size_t)n, sizeof *value);
     if (!value) return sw_nomem(err);
-    double size = seed ? spread(s->init, shape) : 0.0;
+    double size = seed ? spread(s, shape) : 0.0;
     sw_rng rng = sw_rng_stream(seed ? *seed : 0, SW_RNG_INIT, 0, (uint32_t)s->index, 0);
     for (int64_t i = 0; i < n; i++) value[i] = size > 0.0 ? draw(s->init, size, &rng) : s->init == SW_INIT_ONE ? 1.0 : 0.0;
     return sw_tensor_upload_f64(sw_slab_value(b->slab, s->index), value, err);

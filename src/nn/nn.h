@@ -21,14 +21,15 @@ sw_nn_mode sw_nn_mode_train(uint64_t seed, uint32_t step);
 
 /* How an entry of the slab starts. Xavier normal: std = sqrt(2 / (fan_in + fan_out)); Kaiming normal, fan-out:
  * std = sqrt(2 / fan_out) with fan_out = out channels * kernel area; tiny: normal with std 1e-6; uniform, fan-in: between
- * plus and minus 1 / sqrt(fan_in), what PyTorch's layers start with. Fans of [out, in, ...] with the area of the rest. */
+ * plus and minus 1 / sqrt(fan_in), what PyTorch's layers start with; bounded: uniform with the bound given. Fans of [out, in, ...] with the area of the rest. */
 typedef enum sw_init {
     SW_INIT_ZERO,
     SW_INIT_ONE,
     SW_INIT_XAVIER,
     SW_INIT_KAIMING_FAN_OUT,
     SW_INIT_TINY,
-    SW_INIT_UNIFORM_FAN_IN
+    SW_INIT_UNIFORM_FAN_IN,
+    SW_INIT_BOUNDED
 } sw_init;
 
 /* Declares an entry and remembers how it starts; *index as in sw_slab_add. */
@@ -39,6 +40,8 @@ void sw_nn_builder_free(sw_nn_builder *builder);
 /* Sticky: after a failure every call does nothing and returns -1; sw_nn_builder_status tells. */
 int sw_nn_add(sw_nn_builder *builder, sw_slab_kind kind, sw_init init, sw_shape shape, const char *name_fmt, ...)
     SW_PRINTF(5, 6);
+/* A parameter that starts uniformly between -bound and bound, as a bias of PyTorch's layers does. */
+int sw_nn_add_bounded(sw_nn_builder *builder, double bound, sw_shape shape, const char *name_fmt, ...) SW_PRINTF(4, 5);
 sw_status sw_nn_builder_status(const sw_nn_builder *builder, sw_error *err) SW_MUST_CHECK;
 /* After sw_slab_commit: uploads the start values. Entry i draws from stream (seed, INIT, 0, i, 0). */
 sw_status sw_nn_init(const sw_nn_builder *builder, uint64_t seed, sw_error *err) SW_MUST_CHECK;

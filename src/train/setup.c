@@ -161,6 +161,9 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.cluster_weight = c->aggregator.cluster_loss;
     o.mil.gate_weight = c->aggregator.gate_loss;
     o.mil.gate_share = c->aggregator.gate_share;
+    o.mil.topk = (int)c->aggregator.topk;
+    o.mil.pool = c->aggregator.pool == SW_CFG_POOL_MEAN ? SW_POOL_MEAN : c->aggregator.pool == SW_CFG_POOL_MAX ? SW_POOL_MAX : SW_POOL_ATTN;
+    o.mil.gate_dot = c->aggregator.gate == SW_CFG_GATE_DOT;
     return o;
 }
 

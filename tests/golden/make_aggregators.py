@@ -266,6 +266,31 @@ def clam_mb(p, c, x):
     return clam(p, c, x, True)
 
 
+def wikg(p, c, x):
+    dim, k = c["inner_dim"], c["topk"]
+    x = F.leaky_relu(p.linear(x, "_fc1.0", dim))
+    x = (x + x.mean(1, keepdim=True)) / 2
+    head, tail = p.linear(x, "W_head", dim), p.linear(x, "W_tail", dim)
+    for name, out, width in (("U", dim // 2, dim), ("V", dim // 2, dim), ("W", dim, dim // 2)):
+        p(f"gate_{name}.weight", out, width), p(f"gate_{name}.bias", out)
+    value, index = torch.topk(head @ tail.transpose(1, 2) / math.sqrt(dim), min(k, x.shape[1]), dim=-1)
+    t = torch.stack([tail[i, index[i]] for i in range(x.shape[0])])
+    pi = torch.softmax(value, -1).unsqueeze(-1)
+    h = head.unsqueeze(2)
+    g = torch.tanh(h + pi * t + (1 - pi) * h)
+    u = (t * g).sum(-1) if c.get("gate_dot") else t.sum(-1) * g.sum(-1)
+    learnt = (torch.softmax(u, -1).unsqueeze(-1) * t).sum(2)
+    y = F.leaky_relu(p.linear(head + learnt, "linear1", dim)) + F.leaky_relu(p.linear(head * learnt, "linear2", dim))
+    for name, shape in (("norm.weight", (dim,)), ("norm.bias", (dim,)), ("fc.weight", (c["classes"], dim)), ("fc.bias", (c["classes"],))):
+        p(name, *shape)
+    a = None
+    if c["pool"] == "attn":
+        a = p.linear(F.leaky_relu(p.linear(y, "readout.gate_nn.0", dim // 2)), "readout.gate_nn.2", 1)
+        a = torch.softmax(a.transpose(1, 2), -1)
+    s = (a @ y).squeeze(1) if a is not None else y.mean(1) if c["pool"] == "mean" else y.max(1)[0]
+    return p.linear(p.norm(s, "norm"), "fc", c["classes"]), a, None
+
+
 def numbers(t):
     return [float(f"{v:.12g}") for v in t.detach().flatten().tolist()]
 
@@ -285,7 +310,7 @@ def run(make, **changes):
     elif second is not None:
         loss = 0.5 * loss + 0.5 * F.cross_entropy(second, labels)
     loss.backward()
-    c.update(logits=numbers(logits), attention=numbers(attention) if c["n"] <= 40 else [], loss=float(f"{loss.item():.14g}"), keys=list(p.of),
+    c.update(logits=numbers(logits), attention=numbers(attention) if attention is not None and c["n"] <= 40 else [], loss=float(f"{loss.item():.14g}"), keys=list(p.of),
              grads={k: float(f"{0 if v.grad is None else v.grad.norm().item():.12g}") for k, v in p.of.items()})
     return c
 
@@ -303,5 +328,8 @@ cases = [
     run(rrtmil, name="RRTMIL of two bags", n=150, regions=4, epeg=5, crmsa=3, crmsa_heads=4),
     run(rrtmil, name="RRTMIL across bags", n=150, regions=4, epeg=5, crmsa=3, crmsa_heads=4, cross_bag=1),
     run(rrtmil, name="RRTMIL of three layers, with a shortcut", n=70, regions=3, epeg=0, crmsa=1, crmsa_heads=2, layers=3, shortcut=1, bias=1),
+    run(wikg, name="WiKG of two bags", topk=4, pool="attn"),
+    run(wikg, name="WiKG of two bags, dot product, largest", topk=5, pool="max", gate_dot=1, n=33),
+    run(wikg, name="WiKG with fewer patches than links", topk=6, pool="attn", n=4),
 ]
 print(json.dumps(cases, indent=1))

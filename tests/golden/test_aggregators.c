@@ -38,10 +38,13 @@ static sw_aggregator_options options_of(const sw_json *c)
     if (sw_json_get(c, "instances")) o.instances = (int)number(c, "instances");
     o.shortcut = number(c, "shortcut") != 0;
     o.cross_bag = number(c, "cross_bag") != 0;
+    const char *pool = sw_json_text(sw_json_get(c, "pool"), "attn");
+    o.pool = strcmp(pool, "mean") == 0 ? SW_POOL_MEAN : strcmp(pool, "max") == 0 ? SW_POOL_MAX : SW_POOL_ATTN;
+    o.gate_dot = number(c, "gate_dot") != 0;
     const struct {
         const char *key;
         int *to;
-    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}};
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
         if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
@@ -187,8 +190,8 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 /* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
-    run_file(backend, dtype, tol, "golden/aggregators.json", 15);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 12);
+    run_file(backend, dtype, tol, "golden/aggregators.json", 17);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 15);
 }
 
 TEST(golden_on_ref_in_double)
@@ -270,6 +273,7 @@ TEST(parameter_counts_are_the_references)
     CHECK_INT(count_params("rrtmil", &o), 2697474);
     CHECK_INT(count_params("vitmil", &o), 2627586);
     CHECK_INT(count_params("qamil", &o), 1577474);
+    CHECK_INT(count_params("wikg", &o), 1709059 + 394240); /* its gates U, V, W are counted, but never used */
 }
 
 TEST(impossible_options_are_refused)
@@ -279,5 +283,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, transmil, rrtmil, vitmil, qamil, c2c, ft_vib");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
 }
