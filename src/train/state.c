@@ -42,7 +42,7 @@ static sw_watch get_watch(const sw_json *root)
     sw_watch watch;
     const sw_json *list = sw_json_get(root, "watch");
     if (sw_json_count(list) == SW_WATCH_NUMBERS)
-        for (int i = 0; i < SW_WATCH_NUMBERS; i++) value[i] = sw_json_real(sw_json_at(list, (size_t)i), 0.0);
+        for (int i = 0; i < SW_WATCH_NUMBERS; i++) value[i] = sw_json_real(sw_json_at(list, (size_t)i), NAN); /* null */
     memcpy(&watch, value, sizeof watch);
     return watch;
 }

@@ -179,8 +179,9 @@ static sw_status add_squares(sw_model *model, sw_tensor *out, int64_t first, int
     return status;
 }
 
-/* Entries of one part that follow each other are one run; what pads them is zero. */
-static sw_status square_parts(sw_model *model, sw_tensor *out, double *sum, sw_error *err)
+/* Entries of one part that follow each other are one run; what pads them is zero. learns [SW_PARTS]: whether a part has any (the
+ * aggregator "mean" has none). */
+static sw_status square_parts(sw_model *model, sw_tensor *out, double *sum, bool *learns, sw_error *err)
 {
     sw_slab *slab = sw_model_slab(model);
     int64_t first = 0, end = 0;
@@ -193,6 +194,7 @@ static sw_status square_parts(sw_model *model, sw_tensor *out, double *sum, sw_e
             first = at;
             part = part_of(slab, i);
         }
+        learns[part] = true;
         end = at + sw_shape_count(sw_slab_shape(slab, i));
     }
     return add_squares(model, out, first, end - first, &sum[part], err);
@@ -201,15 +203,16 @@ static sw_status square_parts(sw_model *model, sw_tensor *out, double *sum, sw_e
 sw_status sw_watch_gradients(sw_watch *w, sw_model *model, double grad_scale, sw_error *err)
 {
     double sum[SW_PARTS] = {0}, all = 0;
+    bool learns[SW_PARTS] = {false};
     sw_tensor out = {0};
     SW_TRY(sw_tensor_new(&sw_model_backend(model)->device, SW_F64, SW_SHAPE(1), &out, err));
-    sw_status status = square_parts(model, &out, sum, err);
+    sw_status status = square_parts(model, &out, sum, learns, err);
     sw_tensor_release(&out);
     SW_TRY(status);
     for (int p = 0; p < SW_PARTS; p++) all += sum[p];
     if (!isfinite(all)) return SW_OK; /* the optimiser tells */
     w->updates++;
-    for (int p = 0; p < SW_PARTS; p++) w->grad[p] += sqrt(sum[p]) * grad_scale;
+    for (int p = 0; p < SW_PARTS; p++) w->grad[p] += learns[p] ? sqrt(sum[p]) * grad_scale : NAN;
     w->grad_all += sqrt(all) * grad_scale;
     return SW_OK;
 }

@@ -18,7 +18,7 @@ typedef struct sw_watch {
     double looks;                                   /* steps of whose first bag the features were measured */
     double feature_norm, feature_spread, feature_rank;
     double updates;
-    double grad[SW_PARTS], grad_all;                /* L2 norms of the gradient, before clipping */
+    double grad[SW_PARTS], grad_all;                /* L2 norms of the gradient, before clipping; NaN: a part without parameters */
     double fewest;                                  /* patches of the smallest bag; 0: none yet */
     double bad;                                     /* bags whose attention was no number */
 } sw_watch;

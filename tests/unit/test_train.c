@@ -31,7 +31,7 @@ TEST(the_state_comes_back_bit_for_bit)
     sw_train_state back, s = {.epoch = 12, .epoch_step = 34, .steps = 1LL << 40, .updates = 56, .loss_sum = 0.1 + 0.2,
                               .seconds = 1e-300, .best = {{3, 1.0 / 3.0, 2.0 / 3.0}, {0, NAN, NAN}}, .stale = 4,
                               .finished = true, .stopped_early = true, .log_bytes = 789,
-                              .config_hash = 0xFEDCBA9876543210u};
+                              .config_hash = 0xFEDCBA9876543210u, .watch = {.grad = {0.1, NAN, 3}, .updates = 2}};
     sw_train_state_write(&s, &text);
     CHECK_OK(sw_buf_status(&text, &err));
     CHECK_OK(sw_train_state_read(text.data, "x", &back, &err));
@@ -40,6 +40,7 @@ TEST(the_state_comes_back_bit_for_bit)
     CHECK(back.best[0].epoch == 3 && back.best[0].metric == 1.0 / 3.0 && back.best[0].loss == 2.0 / 3.0);
     CHECK(back.best[1].epoch == 0 && isnan(back.best[1].metric) && isnan(back.best[1].loss));
     CHECK(back.finished && back.stopped_early && back.config_hash == s.config_hash);
+    CHECK(back.watch.grad[0] == 0.1 && isnan(back.watch.grad[1]) && back.watch.grad[2] == 3 && back.watch.updates == 2);
 }
 
 TEST(another_text_is_no_state)
