@@ -123,7 +123,7 @@ typedef struct sw_config {
         sw_fast_decode fast_decode;
     } augment;
     struct {
-        char *name, *weights;
+        char *name, *weights, *frozen_until;
         bool frozen, frozen_stats;
         sw_channel_order channel_order;
         sw_pixel_norm normalise;

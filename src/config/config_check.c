@@ -135,6 +135,10 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
         return sw_config_complain(place, err, "encoder.eval_stats: batch needs eval.chunk_patches (such as 128): the statistics are those of "
                                               "the patches encoded at once");
     }
+    if (c->encoder.frozen && c->encoder.frozen_until[0] != '\0') {
+        return sw_config_complain(place, err, "encoder.frozen_until: %s, but the whole encoder is frozen (encoder.frozen); leave one of them out",
+                                  c->encoder.frozen_until);
+    }
     if (c->encoder.frozen && c->train.encoder_lr > 0) {
         return sw_config_complain(place, err, "train.encoder_lr: %g, but the encoder does not learn (encoder.frozen)", c->train.encoder_lr);
     }

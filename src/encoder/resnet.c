@@ -124,7 +124,8 @@ static sw_var *leaf(const pass *p, int index)
 /* Without a gradient and with running statistics, batch norm is one more factor and addend of the convolution. */
 static bool folds(const pass *p, const sw_var *x, const sw_var *residual)
 {
-    if (p->mode->training || p->mode->batch_stats || (sw_tape_recording(p->tape) && !p->frozen)) return false;
+    bool running = p->mode->training ? p->mode->frozen_stats && p->frozen : !p->mode->batch_stats;
+    if (!running || (sw_tape_recording(p->tape) && !p->frozen)) return false;
     return !sw_var_wants_grad(x) && !(residual && sw_var_wants_grad(residual));
 }
 
@@ -193,20 +194,25 @@ static sw_var *run_block(const pass *p, const block *k, bool bottleneck, sw_var 
     return conv_norm(p, y, false, k->conv[2], &k->norm[2], 1, 0, short_cut, true);
 }
 
-static sw_var *forward(const void *state, sw_tape *tape, sw_slab *slab, bool frozen, sw_var *images,
+static sw_var *forward(const void *state, sw_tape *tape, sw_slab *slab, int frozen, sw_var *images,
                        const sw_nn_mode *mode)
 {
     const resnet *r = state;
-    pass p = {tape, slab, frozen, mode};
+    pass p = {tape, slab, frozen > 0, mode};
     sw_var *x = run_stem(&p, r, images);
-    for (int s = 0; s < STAGES; s++)
+    for (int s = 0; s < STAGES; s++) {
+        p.frozen = frozen > s + 1;
         for (int i = 0; i < r->n_blocks[s]; i++) x = run_block(&p, &r->blocks[s][i], r->bottleneck, x);
+    }
     sw_var *features = sw_global_avg_pool(tape, x);
     sw_var_done(x);
     return features;
 }
 
-const sw_encoder_def sw_encoder_resnet18 = {"resnet18", 256, build18, forward, sw_free};
-const sw_encoder_def sw_encoder_resnet18_full = {"resnet18_full", 512, build18_full, forward, sw_free};
-const sw_encoder_def sw_encoder_resnet50 = {"resnet50", 1024, build50, forward, sw_free};
-const sw_encoder_def sw_encoder_resnet50_full = {"resnet50_full", 2048, build50_full, forward, sw_free};
+static const char *const cut_parts[] = {"conv1", "layer1", "layer2", "layer3", NULL};
+static const char *const parts[] = {"conv1", "layer1", "layer2", "layer3", "layer4", NULL};
+
+const sw_encoder_def sw_encoder_resnet18 = {"resnet18", 256, build18, forward, sw_free, cut_parts};
+const sw_encoder_def sw_encoder_resnet18_full = {"resnet18_full", 512, build18_full, forward, sw_free, parts};
+const sw_encoder_def sw_encoder_resnet50 = {"resnet50", 1024, build50, forward, sw_free, cut_parts};
+const sw_encoder_def sw_encoder_resnet50_full = {"resnet50_full", 2048, build50_full, forward, sw_free, parts};

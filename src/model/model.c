@@ -9,7 +9,7 @@ struct sw_model {
     sw_backend *be;
     sw_model_options options;
     sw_dtype activations;
-    char *encoder_name, *aggregator_name;
+    char *encoder_name, *aggregator_name, *frozen_until;
     sw_slab *slab;
     sw_encoder *encoder; /* NULL: none */
     sw_aggregator *aggregator;
@@ -33,10 +33,12 @@ static sw_status set_up(sw_model *m, sw_dtype dtype, const sw_model_options *o, 
     m->options = *o;
     m->options.encoder = m->encoder_name = sw_strdup(o->encoder);
     m->options.aggregator = m->aggregator_name = sw_strdup(o->aggregator);
-    if (!m->encoder_name || !m->aggregator_name) return sw_nomem(err);
+    m->options.frozen_until = m->frozen_until = sw_strdup(o->frozen_until ? o->frozen_until : "");
+    if (!m->encoder_name || !m->aggregator_name || !m->frozen_until) return sw_nomem(err);
     SW_TRY(sw_slab_new(&m->be->device, dtype, &m->slab, err));
     if (strcmp(m->encoder_name, no_encoder) != 0) {
         SW_TRY(sw_encoder_new(m->encoder_name, m->slab, &m->encoder, err));
+        SW_TRY(sw_encoder_freeze_until(m->encoder, m->frozen_until, err));
         m->options.mil.input_dim = sw_encoder_dim(m->encoder);
     } else {
         m->options.frozen = true;
@@ -70,7 +72,14 @@ void sw_model_free(sw_model *m)
     sw_slab_free(m->slab);
     sw_free(m->encoder_name);
     sw_free(m->aggregator_name);
+    sw_free(m->frozen_until);
     sw_free(m);
+}
+
+bool sw_model_entry_frozen(const sw_model *m, int entry)
+{
+    if (m->options.frozen) return strcmp(sw_slab_group(m->slab, entry), "encoder") == 0;
+    return m->encoder && sw_encoder_entry_frozen(m->encoder, entry);
 }
 
 sw_backend *sw_model_backend(const sw_model *m)

@@ -12,6 +12,7 @@ typedef struct sw_model_options {
     sw_aggregator_options mil; /* input_dim is set from the encoder, where there is one */
     bool blank, blank_encoder; /* nothing is drawn for the whole, or for the encoder: values from a file follow */
     bool frozen;            /* the encoder has no gradient and uses its running statistics */
+    const char *frozen_until; /* the encoder's parts up to this one have no gradient, as sw_encoder_freeze_until; NULL or "": none */
     bool batch_stats;       /* outside of training the encoder goes by the statistics of the patches that are encoded at once */
     uint64_t seed;          /* of the random start */
 } sw_model_options;
@@ -49,6 +50,8 @@ sw_var *sw_model_loss(const sw_model *model, sw_tape *tape, const sw_aggregator_
 sw_status sw_model_twin(const sw_model *model, sw_model **out, sw_error *err) SW_MUST_CHECK;
 /* twin += factor * (model - twin), parameters and running statistics. */
 sw_status sw_model_lerp(sw_model *twin, const sw_model *model, double factor, sw_error *err) SW_MUST_CHECK;
+/* Does this entry of the slab stay as it is, since it is of a frozen encoder or of its frozen part? */
+bool sw_model_entry_frozen(const sw_model *model, int entry);
 /* Sets all gradients to zero. */
 sw_status sw_model_zero_grad(sw_model *model, sw_error *err) SW_MUST_CHECK;
 

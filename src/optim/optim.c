@@ -39,7 +39,7 @@ static sw_status fill(sw_backend *be, sw_tensor *t, double value, sw_error *err)
 
 static bool skipped(const sw_optim *o, int entry)
 {
-    return o->options.skip_group && strcmp(sw_slab_group(o->slab, entry), o->options.skip_group) == 0;
+    return o->options.skips && o->options.skips(o->options.skip_ctx, entry);
 }
 
 static sw_status add_span(sw_optim *o, span s, sw_error *err)

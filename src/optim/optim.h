@@ -15,7 +15,8 @@ typedef struct sw_optim_options {
     double momentum;         /* SGD */
     bool nesterov;           /* SGD: with momentum above 0 */
     double clip_norm;        /* gradients are scaled down to this L2 norm, after grad_scale; 0: no clipping */
-    const char *skip_group;  /* parameters of this group stay as they are (a frozen encoder); NULL: none */
+    bool (*skips)(const void *ctx, int entry); /* parameters that stay as they are (of a frozen encoder); NULL: none. Asked by sw_optim_new alone */
+    const void *skip_ctx;
     const char *lr_group;    /* parameters of this group have a learning rate of their own, sw_optim_set_group_lr; NULL: none */
     bool decay_matrices;     /* no weight decay for biases, gains and offsets of norms: whatever has fewer than two dimensions */
     bool skip_bad;           /* a gradient that is not finite makes no update and is no error: see sw_optim_skipped */

@@ -123,6 +123,7 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     sw_model_options o = sw_model_options_default();
     o.encoder = c->encoder.name;
     o.frozen = c->encoder.frozen;
+    o.frozen_until = c->encoder.frozen_until;
     o.batch_stats = c->encoder.eval_stats == SW_CFG_STATS_BATCH;
     o.aggregator = c->aggregator.name;
     o.seed = (uint64_t)c->run.seed;
@@ -167,6 +168,11 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     return o;
 }
 
+static bool is_frozen(const void *ctx, int entry)
+{
+    return sw_model_entry_frozen(ctx, entry);
+}
+
 sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error *err)
 {
     const sw_config *c = &t->config;
@@ -197,7 +203,8 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
     oo.lr_group = c->train.encoder_lr > 0.0 ? "encoder" : NULL;
     oo.skip_bad = c->train.grad_scaling == SW_CFG_GRAD_SCALING_DYNAMIC;
     oo.clip_norm = c->train.clip;
-    oo.skip_group = c->encoder.frozen ? "encoder" : NULL;
+    oo.skips = is_frozen;
+    oo.skip_ctx = t->model;
     SW_TRY(sw_optim_new(t->be, sw_model_slab(t->model), &oo, &t->optim, err));
     t->schedule = (sw_schedule){.kind = c->train.schedule == SW_CFG_COSINE ? SW_SCHEDULE_COSINE
                                         : c->train.schedule == SW_CFG_STEP ? SW_SCHEDULE_STEP

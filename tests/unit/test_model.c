@@ -110,6 +110,48 @@ TEST(a_frozen_encoder_gets_no_gradient_and_keeps_its_statistics)
     CHECK(difference(before, moved, n) > 1e-3);
 }
 
+/* Frozen up to layer2: the rest learns as it would anyway, whatever batch norm goes by. */
+TEST(an_encoder_may_be_frozen_in_part)
+{
+    static double whole[N * 256], part[N * 256];
+    for (int stats = 0; stats < 2; stats++) {
+        SW_CLEANUP(bench_free) bench a = {0}, b = {0};
+        sw_nn_mode train = sw_nn_mode_train(1, 1);
+        sw_model_options o = sw_model_options_default();
+        int still = 0, learning = 0;
+        train.frozen_stats = stats == 1;
+        CHECK(bench_new(&a, false, 3) && bench_new(&b, false, 3));
+        o.mil = sw_model_get_options(b.model)->mil;
+        o.seed = 3;
+        o.frozen_until = "layer2";
+        sw_model_free(b.model);
+        b.model = NULL;
+        CHECK_OK(sw_model_new(b.be, SW_F64, &o, &b.model, &err));
+        CHECK(step(&a, &train, whole) && step(&b, &train, part));
+        CHECK_NEAR(difference(whole, part, N * 256), 0, 0, 1e-9);
+        sw_slab *s = sw_model_slab(a.model), *t = sw_model_slab(b.model);
+        for (int e = 0; e < sw_slab_entries(s); e++) {
+            const char *name = sw_slab_name(s, e);
+            int64_t n = sw_shape_count(sw_slab_shape(s, e));
+            bool first = strstr(name, "encoder.model.conv1.") || strstr(name, "encoder.model.bn1.") || strstr(name, ".layer1.") ||
+                         strstr(name, ".layer2.");
+            CHECK(sw_model_entry_frozen(b.model, e) == first && !sw_model_entry_frozen(a.model, e));
+            if (sw_slab_entry_kind(s, e) != SW_PARAM) continue;
+            SW_AUTOFREE double *g = values(sw_slab_grad(s, e)), *h = values(sw_slab_grad(t, e));
+            for (int64_t i = 0; i < n; i++) CHECK_NEAR(h[i], first ? 0 : g[i], 1e-7, 1e-10);
+            *(first ? &still : &learning) += 1;
+        }
+        CHECK(still == 2 * 1 + 1 + 4 * 3 + 5 * 3 && learning > 15); /* convolutions and their norms' gains and offsets */
+    }
+    sw_model_options o = sw_model_options_default();
+    SW_CLEANUP(bench_free) bench c = {0};
+    CHECK(bench_new(&c, false, 1));
+    o.frozen_until = "layer4";
+    sw_model *none = NULL;
+    CHECK_INT(sw_model_new(c.be, SW_F64, &o, &none, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "encoder.frozen_until: encoder resnet18 has no part 'layer4'; there are conv1, layer1, layer2, layer3");
+}
+
 TEST(a_replayed_chunk_leaves_the_statistics)
 {
     static double features[N * 256];

@@ -589,6 +589,23 @@ TEST(frozen_statistics_stay_while_the_encoder_learns)
     }
 }
 
+TEST(the_frozen_part_of_an_encoder_does_not_move)
+{
+    static const char sets[] = "encoder.frozen_until=layer2|encoder.frozen_stats=true|train.optimizer=adamw|train.weight_decay=0.1|train.epochs=%d";
+    char one[200], two[200];
+    snprintf(one, sizeof one, sets, 1);
+    snprintf(two, sizeof two, sets, 2);
+    CHECK_OK(train_all("part1", both, one, NULL));
+    CHECK_OK(train_all("part2", both, two, NULL));
+    CHECK(difference("part1", "part2", "encoder.model.conv1") == 0.0 && difference("part1", "part2", "encoder.model.layer1") == 0.0);
+    CHECK(difference("part1", "part2", "encoder.model.layer2") == 0.0 && difference("part1", "part2", "encoder.model.bn1") == 0.0);
+    CHECK(difference("part1", "part2", "encoder.model.layer3") > 0.0);
+    CHECK(train_all("part3", both, "encoder.frozen_until=layer7", NULL) == SW_E_INVALID);
+    CHECK_STR(err.message, "encoder.frozen_until: encoder resnet18 has no part 'layer7'; there are conv1, layer1, layer2, layer3");
+    drop("part1");
+    drop("part2");
+}
+
 TEST(the_warm_up_by_updates_is_in_the_log)
 {
     line l[4];
