@@ -50,6 +50,7 @@ static sw_status open_slide(const work *w, int64_t index, sw_slide **slide, sw_e
     sw_slide_options so = sw_slide_options_default();
     so.mpp_um = entry->mpp_um;
     so.openslide_only = w->options.openslide_only;
+    so.lean = true; /* as sw_tile where there is no store */
     return sw_slide_open(entry->path, &so, slide, err);
 }
 

@@ -22,6 +22,8 @@ typedef struct sw_slide_options {
     bool openslide_only; /* true: OpenSlide reads all pixels, also those that we read faster with the same bits; default false */
     bool exact; /* true: patches (sw_slide_read_patch) are resampled from level 0, not from the level nearest above: within rounding
                    of an antialiased resize of level 0 wherever the pyramid's makers used another filter, and slower; default false */
+    bool lean; /* true: OpenSlide, which opens a file dozens of times to know it, is asked only for what we cannot read; of the
+                  properties there may be no more than those that the resolution follows from; default false */
 } sw_slide_options;
 SW_API sw_slide_options sw_slide_options_default(void);
 

@@ -101,6 +101,7 @@ bool sw_path_has_ext(const char *path, const char *ext)
 
 sw_status sw_mkdir_p(const char *path, sw_error *err)
 {
+    if (sw_path_is_dir(path)) return SW_OK; /* as nearly always */
     SW_AUTOFREE char *part = sw_strdup(path);
     if (!part) return sw_nomem(err);
     for (char *at = part; *at;) {

@@ -253,3 +253,162 @@ void sw_tiff_grids_free(sw_tiff_grid *grid, int n_levels)
         grid[i] = (sw_tiff_grid){0};
     }
 }
+
+/* ---- what kind of slide it is */
+
+static uint64_t tiff_number(const uint8_t *from, int bytes, bool little)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++) value |= (uint64_t)from[little ? i : bytes - 1 - i] << 8 * i;
+    return value;
+}
+
+/* The first directory's rational `tag`, exactly; 0: none. libtiff hands it out as a float. */
+static double rational_of(FILE *file, uint16_t tag)
+{
+    uint8_t head[16], count_bytes[8], entry[20], pair[8];
+    if (fseek(file, 0, SEEK_SET) != 0 || fread(head, 1, 16, file) != 16) return 0;
+    bool little = head[0] == 'I';
+    bool big = tiff_number(head + 2, 2, little) == 43;
+    if (!big && tiff_number(head + 2, 2, little) != 42) return 0;
+    size_t count_size = big ? 8 : 2, entry_size = big ? 20 : 12;
+    if (fseeko(file, (off_t)tiff_number(head + (big ? 8 : 4), big ? 8 : 4, little), SEEK_SET) != 0) return 0;
+    if (fread(count_bytes, 1, count_size, file) != count_size) return 0;
+    uint64_t n = tiff_number(count_bytes, (int)count_size, little);
+    for (uint64_t i = 0; i < n && i < 4096; i++) {
+        if (fread(entry, 1, entry_size, file) != entry_size) return 0;
+        if (tiff_number(entry, 2, little) != tag) continue;
+        bool one = tiff_number(entry + 2, 2, little) == TIFF_RATIONAL && tiff_number(entry + 4, big ? 8 : 4, little) == 1;
+        if (!one) return 0;
+        if (big) memcpy(pair, entry + 12, 8);
+        else if (fseeko(file, (off_t)tiff_number(entry + 8, 4, little), SEEK_SET) != 0 || fread(pair, 1, 8, file) != 8) return 0;
+        uint64_t below = tiff_number(pair + 4, 4, little);
+        return below > 0 ? (double)tiff_number(pair, 4, little) / (double)below : 0;
+    }
+    return 0;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static const char *text_of(TIFF *tiff, ttag_t tag)
+{
+    char *text = NULL;
+    return TIFFGetField(tiff, tag, &text) && text ? text : "";
+}
+
+/* "aperio" or "generic-tiff" where nothing speaks for another of OpenSlide's formats; NULL: it must say. */
+static const char *kind_of(TIFF *tiff)
+{
+    const char *description = text_of(tiff, TIFFTAG_IMAGEDESCRIPTION), *software = text_of(tiff, TIFFTAG_SOFTWARE);
+    uint32_t xml_bytes = 0;
+    void *xml = NULL;
+    if (!TIFFIsTiled(tiff) || TIFFGetField(tiff, TIFFTAG_XMLPACKET, &xml_bytes, &xml)) return NULL;
+    if (begins(description, "Aperio")) return "aperio";
+    if (strchr(description, '<') || begins(software, "MedScan") || begins(software, "Philips")) return NULL;
+    return "generic-tiff";
+}
+
+/* A level of every page that OpenSlide takes for one. false: a page is not what is expected. */
+static sw_status add_levels(TIFF *tiff, bool generic, sw_slide_facts *facts, bool *usual, sw_error *err)
+{
+    size_t capacity = 0;
+    bool first = true;
+    do {
+        uint32_t width = 0, height = 0, kind = 0, depth = 1;
+        if (!TIFFIsTiled(tiff)) continue; /* the label and other pictures */
+        TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
+        TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
+        TIFFGetField(tiff, TIFFTAG_SUBFILETYPE, &kind);
+        TIFFGetField(tiff, TIFFTAG_IMAGEDEPTH, &depth);
+        sw_tiff_grid grid = {.width = width, .height = height};
+        const sw_slide_level *last = facts->n_levels ? &facts->level[facts->n_levels - 1] : NULL;
+        if (width < 1 || height < 1 || depth != 1 || !has_jpeg_tiles(tiff, &grid) || (generic && !first && !(kind & FILETYPE_REDUCEDIMAGE)) ||
+            (last && (width >= last->width || height >= last->height))) {
+            return SW_OK;
+        }
+        first = false;
+        SW_TRY(sw_grow(&facts->level, &capacity, (size_t)facts->n_levels + 1, sizeof *facts->level, err));
+        sw_slide_level *level = &facts->level[facts->n_levels++];
+        *level = (sw_slide_level){.width = width, .height = height, .downsample = 1};
+        if (last) level->downsample = ((double)facts->level[0].height / height + (double)facts->level[0].width / width) / 2;
+    } while (TIFFReadDirectory(tiff));
+    *usual = facts->n_levels > 0;
+    return SW_OK;
+}
+
+/* "|MPP = 0.504" of Aperio's description as the property `name`. *usual false: said twice, or no plain number. */
+static sw_status add_value(const char *description, const char *key, const char *name, const char *also, sw_slide_facts *facts,
+                           bool *usual, sw_error *err)
+{
+    char value[32];
+    int found = 0;
+    for (const char *at = strchr(description, '|'); at; at = strchr(at, '|')) {
+        at++;
+        const char *from = at + strspn(at, " \t"), *equals = strchr(at, '=');
+        if (!begins(from, key) || !equals || from + strlen(key) + strspn(from + strlen(key), " \t") != equals) continue;
+        from = equals + 1 + strspn(equals + 1, " \t");
+        size_t n = strspn(from, "0123456789."), rest = strspn(from + n, " \t\r\n");
+        if (n == 0 || n >= sizeof value || (from[n + rest] != '|' && from[n + rest] != '\0') || ++found > 1) {
+            *usual = false;
+            return SW_OK;
+        }
+        memcpy(value, from, n);
+        value[n] = '\0';
+    }
+    if (!found) return SW_OK;
+    SW_TRY(sw_slide_facts_add(facts, name, value, err));
+    return also ? sw_slide_facts_add(facts, also, value, err) : SW_OK;
+}
+
+static sw_status add_resolution(TIFF *tiff, const char *path, sw_slide_facts *facts, sw_error *err)
+{
+    static const struct {
+        uint16_t tag;
+        const char *name;
+    } tags[] = {{TIFFTAG_XRESOLUTION, "tiff.XResolution"}, {TIFFTAG_YRESOLUTION, "tiff.YResolution"}};
+    uint16_t unit = RESUNIT_INCH;
+    char text[40];
+    TIFFGetField(tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
+    SW_TRY(sw_slide_facts_add(facts, "tiff.ResolutionUnit",
+                              unit == RESUNIT_INCH ? "inch" : unit == RESUNIT_CENTIMETER ? "centimeter" : "unknown", err));
+    FILE *file = fopen(path, "rb");
+    sw_status status = SW_OK;
+    for (int i = 0; file && i < 2 && status == SW_OK; i++) {
+        double value = rational_of(file, tags[i].tag);
+        snprintf(text, sizeof text, "%.17g", value);
+        if (value > 0) status = sw_slide_facts_add(facts, tags[i].name, text, err);
+    }
+    if (file) fclose(file);
+    return status;
+}
+
+static sw_status slide_facts(const char *path, sw_slide_facts *facts, bool *usual, sw_error *err)
+{
+    messages m = {{0}};
+    SW_CLEANUP(close_tiff) TIFF *tiff = open_tiff(path, &m);
+    const char *kind = tiff ? kind_of(tiff) : NULL;
+    if (!kind) return SW_OK;
+    bool plain = true;
+    snprintf(facts->format, sizeof facts->format, "%s", kind);
+    facts->whole_tiles = true;
+    if (strcmp(kind, "aperio") == 0) {
+        const char *description = text_of(tiff, TIFFTAG_IMAGEDESCRIPTION);
+        SW_TRY(add_value(description, "MPP", "openslide.mpp-x", "openslide.mpp-y", facts, &plain, err));
+        SW_TRY(add_value(description, "AppMag", "openslide.objective-power", NULL, facts, &plain, err));
+    }
+    SW_TRY(add_resolution(tiff, path, facts, err));
+    SW_TRY(add_levels(tiff, strcmp(kind, "generic-tiff") == 0, facts, usual, err));
+    *usual = *usual && plain && !m.first[0];
+    return SW_OK;
+}
+
+sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_error *err)
+{
+    bool usual = false;
+    sw_status status = slide_facts(path, facts, &usual, err);
+    if (status != SW_OK || !usual) sw_slide_facts_free(facts);
+    return status;
+}

@@ -23,7 +23,7 @@ const char *sw_openslide_version(void)
 typedef struct state {
     char *path;
     pthread_rwlock_t lock; /* read: use the handle; write: replace it */
-    openslide_t *handle;
+    openslide_t *handle;   /* NULL: not asked for so far */
 
     /* The short way to tiles; opened when it is first asked for, since many slides are opened for their facts only. */
     pthread_mutex_t tiles_lock; /* of the next two */
@@ -137,9 +137,45 @@ static sw_status make_state(const char *path, openslide_t *handle, const sw_slid
     return SW_OK;
 }
 
+/* OpenSlide opens a file dozens of times to know it. *out NULL: OpenSlide it is. */
+static sw_status open_lean(const char *path, const sw_slide_options *options, sw_slide_facts *facts, state **out, sw_error *err)
+{
+    *out = NULL;
+    SW_TRY(sw_tiff_slide_facts(path, facts, err));
+    return facts->n_levels > 0 ? make_state(path, NULL, options, facts, out, err) : SW_OK;
+}
+
+/* Opens OpenSlide where it has not been; the message is that of reading. */
+static sw_status need_handle(state *s, sw_error *err)
+{
+    pthread_rwlock_rdlock(&s->lock);
+    bool there = s->handle != NULL;
+    pthread_rwlock_unlock(&s->lock);
+    if (there) return SW_OK;
+    openslide_t *fresh = openslide_open(s->path);
+    const char *reason = fresh ? openslide_get_error(fresh) : "not a slide";
+    if (reason) {
+        sw_status status = sw_error_set(err, SW_E_FORMAT, "%s", reason);
+        if (fresh) openslide_close(fresh);
+        return status;
+    }
+    pthread_rwlock_wrlock(&s->lock);
+    openslide_t *extra = s->handle ? fresh : NULL; /* another thread was faster */
+    if (!extra) s->handle = fresh;
+    pthread_rwlock_unlock(&s->lock);
+    if (extra) openslide_close(extra);
+    return SW_OK;
+}
+
 static sw_status open_state(const char *path, const sw_slide_options *options, sw_slide_facts *facts, void **out, sw_error *err)
 {
     *out = NULL;
+    if (options->lean && !options->openslide_only) {
+        state *lean = NULL;
+        SW_TRY(open_lean(path, options, facts, &lean, err));
+        *out = lean;
+        if (lean) return SW_OK;
+    }
     openslide_t *handle = openslide_open(path);
     if (!handle) return not_known(path, err);
     const char *reason = openslide_get_error(handle);
@@ -241,6 +277,7 @@ static sw_status read_pixels(void *ctx, int level, int64_t x, int64_t y, int64_t
     if (read_direct(s, level, x, y, width, height, rgb)) return SW_OK;
     SW_AUTOFREE uint32_t *argb = sw_malloc(n * sizeof *argb);
     if (!argb) return sw_nomem(err);
+    SW_TRY(need_handle(s, err));
     pthread_rwlock_rdlock(&s->lock);
     openslide_read_region(s->handle, argb, x, y, level, width, height);
     bool failed = openslide_get_error(s->handle) != NULL;

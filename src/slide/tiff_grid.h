@@ -3,7 +3,7 @@
 #ifndef SW_SLIDE_TIFF_GRID_H
 #define SW_SLIDE_TIFF_GRID_H
 
-#include "slidewise/slide.h"
+#include "slide/slide_internal.h"
 
 /* The tiles of one level: JPEG streams of 8 bits and three colours, all of one size, row by row. */
 typedef struct sw_tiff_grid {
@@ -21,6 +21,10 @@ typedef struct sw_tiff_grid {
  * sw_tiff_grids_free, also on failure. SW_E_FORMAT where libtiff cannot read the file, SW_E_NOMEM. */
 sw_status sw_tiff_grids_read(const char *path, const sw_slide_level *level, int n_levels, sw_tiff_grid *grid, sw_error *err)
     SW_MUST_CHECK;
+/* What OpenSlide would say of a slide of Aperio or of a generic pyramid whose every level is such a grid: format, levels, and the
+ * properties that the resolution follows from, not the others. facts->n_levels stays 0 where anything about the file is unusual:
+ * then OpenSlide is to be asked. Only SW_E_NOMEM is an error. */
+sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_error *err) SW_MUST_CHECK;
 void sw_tiff_grids_free(sw_tiff_grid *grid, int n_levels); /* the contents, not the array */
 
 #endif

@@ -160,6 +160,7 @@ sw_status sw_tile_open_slide(const sw_slide_entry *entry, double slide_mpp_um, c
     so.mpp_um = entry->mpp_um;
     so.openslide_only = how && how->openslide_only;
     so.exact = how && how->settings.exact;
+    so.lean = how && !how->store; /* a store keeps all properties */
     SW_TRY(sw_slide_open(entry->path, &so, &slide, err));
     const sw_slide_info *info = sw_slide_get_info(slide);
     bool unknown = info->mpp_source == SW_MPP_NONE || info->mpp_source == SW_MPP_OBJECTIVE;

@@ -278,6 +278,122 @@ static int tiles_of(const char *path, int level, int64_t side, int *tiles)
            !sw_tile_reader_jpeg(reader, level, 0, 0, side / 2, &size) && !sw_tile_reader_jpeg(reader, info->n_levels, 0, 0, side, &size);
 }
 
+/* What a slide is, with OpenSlide's opening and without; *lean: it was without. */
+static void same_facts(const char *path, bool *lean)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *a = NULL, *b = NULL;
+    SW_CLEANUP(sw_slide_facts_free) sw_slide_facts facts = {.n_levels = 0};
+    sw_slide_options o = sw_slide_options_default();
+    sw_error other;
+    sw_status full = sw_slide_open(path, &o, &a, &err);
+    o.lean = true;
+    sw_status quick = sw_slide_open(path, &o, &b, &other);
+    CHECK_OK(sw_tiff_slide_facts(path, &facts, &other));
+    *lean = facts.n_levels > 0;
+    CHECK_INT(quick, full);
+    if (full != SW_OK || quick != SW_OK) return;
+    const sw_slide_info *x = sw_slide_get_info(a), *y = sw_slide_get_info(b);
+    CHECK_STR(y->format, x->format);
+    CHECK_INT(y->n_levels, x->n_levels);
+    CHECK_INT(y->mpp_source, x->mpp_source);
+    bool equal = x->mpp_um_x == y->mpp_um_x && x->mpp_um_y == y->mpp_um_y && x->objective_power == y->objective_power;
+    for (int i = 0; i < x->n_levels && i < y->n_levels; i++) {
+        equal = equal && x->level[i].width == y->level[i].width && x->level[i].height == y->level[i].height &&
+                x->level[i].downsample == y->level[i].downsample && x->level[i].mpp_um == y->level[i].mpp_um;
+    }
+    if (!equal) sw_test_fail(__FILE__, __LINE__, "%s: %.17g um/px and not %.17g, or other levels", path, y->mpp_um, x->mpp_um);
+}
+
+static int same_facts_in(const char *dir, int *lean)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[1400];
+        bool without = false;
+        if (e->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (sw_path_is_dir(path)) continue;
+        same_facts(path, &without);
+        *lean += without;
+        n++;
+    }
+    if (d) closedir(d);
+    return n;
+}
+
+TEST(a_slide_is_known_without_openslide_as_with_it)
+{
+    bool lean = false;
+    same_facts(synthetic(), &lean);
+    CHECK(lean);
+}
+
+TEST(real_slides_are_known_without_openslide_as_with_it)
+{
+    static const char *const folders[] = {"slides", "atlas-mini/slides", "images/glas"};
+    int n = 0, lean = 0;
+    if (!sw_test_data()) SKIP("no shared data");
+    for (int i = 0; i < 3; i++) {
+        char dir[1100];
+        snprintf(dir, sizeof dir, "%s/%s", sw_test_data(), folders[i]);
+        n += same_facts_in(dir, &lean);
+    }
+    printf("# %d of %d files are known without OpenSlide\n", lean, n);
+    CHECK(lean >= 40);
+}
+
+/* A copy of `path` in which the first `from` is `to`, of the same length. */
+static const char *altered(const char *path, const char *from, const char *to)
+{
+    static char copy[1200];
+    SW_CLEANUP(sw_buf_free) sw_buf file = {0};
+    size_t n = strlen(from);
+    if (sw_file_read(path, &file, &err) != SW_OK) return NULL;
+    for (size_t i = 0; i + n <= file.size; i++) {
+        if (memcmp(file.data + i, from, n) != 0) continue;
+        memcpy(file.data + i, to, n);
+        snprintf(copy, sizeof copy, "%s/altered.svs", sw_test_dir());
+        return sw_file_write(copy, file.data, file.size, &err) == SW_OK ? copy : NULL;
+    }
+    return NULL;
+}
+
+TEST(odd_descriptions_are_left_to_openslide)
+{
+    static const struct {
+        const char *from, *to;
+        bool lean;
+    } odd[] = {{"MPP = 0.4990", "MPP = 0.5001", true},  {"MPP = 0.4990", "MPP = 0,4990", false}, {"MPP = 0.4990", "MPP = 4.99e1", false},
+               {"MPP = 0.4990", "MPP = 0.4 90", false}, {"MPP = 0.4990", "MPPX= 0.4990", true},  {"AppMag = 20", "MPP = 0.499", false},
+               {"AppMag = 20", "AppMag = 2x", false},   {"AppMag = 20", "AppMag=  40", true},    {"Aperio", "aperio", true},
+               {"Aperio Image", "<perio Image", false}};
+    char original[1200];
+    if (!sw_test_data()) SKIP("no shared data");
+    snprintf(original, sizeof original, "%s/slides/CMU-1-Small-Region.svs", sw_test_data());
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        bool lean = false;
+        const char *copy = altered(original, odd[i].from, odd[i].to);
+        CHECK(copy != NULL);
+        same_facts(copy, &lean);
+        if (lean != odd[i].lean) sw_test_fail(__FILE__, __LINE__, "%s: %s OpenSlide", odd[i].to, lean ? "without" : "with");
+    }
+}
+
+TEST(what_we_cannot_read_is_openslides_also_where_it_was_not_opened)
+{
+    SW_CLEANUP(sw_slide_close) sw_slide *lean = NULL, *full = NULL;
+    SW_AUTOFREE uint8_t *a = sw_malloc(3 * 50 * 40), *b = sw_malloc(3 * 50 * 40);
+    sw_slide_options o = sw_slide_options_default();
+    CHECK_OK(sw_slide_open(synthetic(), &o, &full, &err));
+    o.lean = true;
+    CHECK_OK(sw_slide_open(synthetic(), &o, &lean, &err));
+    /* before the corner of a coarser level it interpolates */
+    CHECK_OK(sw_slide_read(full, 1, -33, -7, 50, 40, a, &err));
+    CHECK_OK(sw_slide_read(lean, 1, -33, -7, 50, 40, b, &err));
+    CHECK(memcmp(a, b, 3 * 50 * 40) == 0);
+}
+
 TEST(a_tile_by_itself_is_the_slide)
 {
     int tiles;
