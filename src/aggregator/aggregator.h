@@ -11,6 +11,9 @@ typedef enum sw_mil_norm { SW_MIL_NORM_NONE, SW_MIL_NORM_LAYER } sw_mil_norm;
 typedef enum sw_mil_pos { SW_POS_AUTO, SW_POS_NONE, SW_POS_PPEG } sw_mil_pos;
 /* What makes one vector of a bag's patches. */
 typedef enum sw_mil_pool { SW_POOL_ATTN, SW_POOL_MEAN, SW_POOL_MAX } sw_mil_pool;
+/* What a group of patches hands on (dtfd): its weighted sum; the patch that speaks most for the last class, and the one that speaks
+ * least; the one with most attention. */
+typedef enum sw_mil_distill { SW_DISTILL_AFS, SW_DISTILL_MAXS, SW_DISTILL_MAXMINS, SW_DISTILL_MAS } sw_mil_distill;
 typedef enum sw_attn_plus { SW_PLUS_OFF, SW_PLUS_FIXED, SW_PLUS_LEARNABLE } sw_attn_plus;
 
 /* Options of every aggregator; each uses what it has. Defaults are the reference implementation's. */
@@ -29,7 +32,7 @@ typedef struct sw_aggregator_options {
     bool ffn;                /* false: residual MLP after the projection */
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
-    int hidden;              /* abmil, gabmil, c2c, ft_vib: width of the attention; 0: 128, 384, 32 and 256 */
+    int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd: width of the attention; 0: 128, 384, 32, 256 and 128 */
     int layers;              /* vitmil: layers of attention; rrtmil: the same, the last one across regions. 2 */
     sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
     int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
@@ -50,6 +53,9 @@ typedef struct sw_aggregator_options {
     int topk;                /* wikg: tails, the patches that each one is linked to. 6 */
     sw_mil_pool pool;        /* wikg: attn */
     bool gate_dot;           /* wikg: weigh tails by the product they were meant to have, not by the reference's */
+    int groups;              /* dtfd: pseudo-bags of a bag. 5 */
+    sw_mil_distill distill;  /* dtfd: afs */
+    bool shuffle;            /* dtfd: true; false: groups of neighbours in the bag */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 

@@ -22,7 +22,8 @@ typedef enum sw_rng_purpose {
     SW_RNG_OVERSAMPLE = 20, /* which bags of a rare class come once more */
     SW_RNG_SHIFT,           /* by how much a patch is moved before it is cropped */
     SW_RNG_CLUSTER = 30,    /* where the clusters of a bag begin */
-    SW_RNG_GATE             /* masks of patches (ft_vib) */
+    SW_RNG_GATE,            /* masks of patches (ft_vib) */
+    SW_RNG_GROUP            /* which patches make a pseudo-bag (dtfd) */
 } sw_rng_purpose;
 
 typedef struct sw_rng {

@@ -203,6 +203,7 @@ static const char *const act_names[] = {"none", "relu", "gelu"};
 static const char *const norm_names[] = {"none", "ln"};
 static const char *const pos_names[] = {"auto", "none", "ppeg"};
 static const char *const pool_names[] = {"attn", "mean", "max"};
+static const char *const distill_names[] = {"afs", "maxs", "maxmins", "mas"};
 static const char *const plus_names[] = {"off", "fixed", "learnable"};
 
 sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error *err)
@@ -245,6 +246,9 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_int(&w, "topk", o->mil.topk);
     sw_json_put_string(&w, "pool", pool_names[o->mil.pool]);
     sw_json_put_bool(&w, "gate_dot", o->mil.gate_dot);
+    sw_json_put_int(&w, "groups", o->mil.groups);
+    sw_json_put_string(&w, "distill", distill_names[o->mil.distill]);
+    sw_json_put_bool(&w, "shuffle", o->mil.shuffle);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -281,13 +285,14 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
 {
     SW_CLEANUP(sw_json_free_ptr) sw_json *r = NULL;
     sw_model_options o = sw_model_options_default();
-    int act = 0, norm = 0, plus = 0, pos = 0, pool = 0; /* models made before there was a choice of pos and pool do not say it */
+    int act = 0, norm = 0, plus = 0, pos = 0, pool = 0, distill = 0; /* models made before there was a choice of pos, pool and distill do not say it */
     SW_TRY(sw_json_parse(text, strlen(text), name, &r, err));
     o.encoder = known_encoder(sw_json_text(sw_json_get(r, "encoder"), ""));
     o.aggregator = known_aggregator(sw_json_text(sw_json_get(r, "aggregator"), ""));
     if (!o.encoder || !o.aggregator || !choose(r, "act", act_names, 3, &act) || !choose(r, "norm", norm_names, 2, &norm) ||
         !choose(r, "attn_plus", plus_names, 3, &plus) || (sw_json_get(r, "pos") && !choose(r, "pos", pos_names, 3, &pos)) ||
-        (sw_json_get(r, "pool") && !choose(r, "pool", pool_names, 3, &pool)))
+        (sw_json_get(r, "pool") && !choose(r, "pool", pool_names, 3, &pool)) ||
+        (sw_json_get(r, "distill") && !choose(r, "distill", distill_names, 4, &distill)))
         return sw_error_set(err, SW_E_UNSUPPORTED, "%s: made by a version of slidewise with other models (%s, %s)", name,
                             sw_json_text(sw_json_get(r, "encoder"), "?"), sw_json_text(sw_json_get(r, "aggregator"), "?"));
     o.frozen = sw_json_truth(sw_json_get(r, "frozen"), false);
@@ -322,6 +327,9 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.topk = (int)sw_json_integer(sw_json_get(r, "topk"), o.mil.topk);
     o.mil.pool = (sw_mil_pool)pool;
     o.mil.gate_dot = sw_json_truth(sw_json_get(r, "gate_dot"), false);
+    o.mil.groups = (int)sw_json_integer(sw_json_get(r, "groups"), o.mil.groups);
+    o.mil.distill = (sw_mil_distill)distill;
+    o.mil.shuffle = sw_json_truth(sw_json_get(r, "shuffle"), true);
     *out = o;
     return SW_OK;
 }

@@ -165,6 +165,12 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.topk = (int)c->aggregator.topk;
     o.mil.pool = c->aggregator.pool == SW_CFG_POOL_MEAN ? SW_POOL_MEAN : c->aggregator.pool == SW_CFG_POOL_MAX ? SW_POOL_MAX : SW_POOL_ATTN;
     o.mil.gate_dot = c->aggregator.gate == SW_CFG_GATE_DOT;
+    o.mil.groups = (int)c->aggregator.groups;
+    o.mil.distill = c->aggregator.distill == SW_CFG_DISTILL_MAXS      ? SW_DISTILL_MAXS
+                    : c->aggregator.distill == SW_CFG_DISTILL_MAXMINS ? SW_DISTILL_MAXMINS
+                    : c->aggregator.distill == SW_CFG_DISTILL_MAS     ? SW_DISTILL_MAS
+                                                                      : SW_DISTILL_AFS;
+    o.mil.shuffle = c->aggregator.shuffle;
     return o;
 }
 

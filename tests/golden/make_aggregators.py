@@ -291,6 +291,38 @@ def wikg(p, c, x):
     return p.linear(p.norm(s, "norm"), "fc", c["classes"]), a, None
 
 
+def gated(p, x, name):
+    u = torch.tanh(p.linear(x, name + ".attention_V.0", 128)) * torch.sigmoid(p.linear(x, name + ".attention_U.0", 128))
+    return p.linear(u, name + ".attention_weights", 1).squeeze(-1)
+
+
+def dtfd(p, c, x):
+    """Bag by bag and group by group."""
+    dim, k = c["inner_dim"], c["classes"]
+    first, second, maps = [], [], []
+    for bag in x:
+        pseudo, logits, within = [], [], []
+        for group in torch.tensor_split(bag, min(c["groups"], len(bag))):
+            mid = act(c, p.linear(group, "dimReduction.fc1", dim, False))
+            a = torch.softmax(gated(p, mid, "attention"), 0)
+            s = (a[:, None] * mid).sum(0)
+            logits.append(p.linear(s, "classifier.fc", k))
+            cam = torch.softmax((a[:, None] * mid) @ p("classifier.fc.weight", k, dim).T, -1)[:, -1]
+            order = torch.argsort(cam, descending=True)
+            at = {"maxs": order[:1], "maxmins": torch.cat([order[:1], order[-1:]]), "mas": a.argmax()[None]}.get(c["distill"])
+            pseudo.append(s[None] if at is None else mid[at])
+            within.append(a)
+        u = torch.cat(pseudo).detach()
+        b = torch.softmax(gated(p, u, "UClassifier.attention"), 0)
+        first.append(torch.stack(logits))
+        second.append(p.linear((b[:, None] * u).sum(0), "UClassifier.classifier.fc", k))
+        maps.append(torch.cat([a * w for a, w in zip(within, b.reshape(len(within), -1).sum(1))]))
+    labels = torch.tensor(c["labels"])
+    groups = torch.stack(first, 1)
+    tier1 = torch.stack([F.cross_entropy(g, labels) for g in groups]).mean()
+    return torch.stack(second), torch.stack(maps), lambda bag: bag + tier1
+
+
 def numbers(t):
     return [float(f"{v:.12g}") for v in t.detach().flatten().tolist()]
 
@@ -331,5 +363,10 @@ cases = [
     run(wikg, name="WiKG of two bags", topk=4, pool="attn"),
     run(wikg, name="WiKG of two bags, dot product, largest", topk=5, pool="max", gate_dot=1, n=33),
     run(wikg, name="WiKG with fewer patches than links", topk=6, pool="attn", n=4),
+    run(dtfd, name="DTFD of two bags", groups=3, distill="afs", shuffle=0),
+    run(dtfd, name="DTFD of two bags, most for the last class", groups=3, distill="maxs", shuffle=0, act="relu", amplitude=0.6),
+    run(dtfd, name="DTFD of two bags, and least for it", groups=4, distill="maxmins", shuffle=0, n=33),
+    run(dtfd, name="DTFD of two bags, most attention", groups=5, distill="mas", shuffle=0, amplitude=0.6),
+    run(dtfd, name="DTFD with fewer patches than groups", groups=5, distill="maxmins", shuffle=0, n=3),
 ]
 print(json.dumps(cases, indent=1))

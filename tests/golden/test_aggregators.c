@@ -40,17 +40,23 @@ static sw_aggregator_options options_of(const sw_json *c)
     o.cross_bag = number(c, "cross_bag") != 0;
     const char *pool = sw_json_text(sw_json_get(c, "pool"), "attn");
     o.pool = strcmp(pool, "mean") == 0 ? SW_POOL_MEAN : strcmp(pool, "max") == 0 ? SW_POOL_MAX : SW_POOL_ATTN;
+    const char *distill = sw_json_text(sw_json_get(c, "distill"), "afs");
+    o.distill = strcmp(distill, "maxs") == 0      ? SW_DISTILL_MAXS
+                : strcmp(distill, "maxmins") == 0 ? SW_DISTILL_MAXMINS
+                : strcmp(distill, "mas") == 0     ? SW_DISTILL_MAS
+                                                  : SW_DISTILL_AFS;
+    o.shuffle = number(c, "shuffle") != 0;
     o.gate_dot = number(c, "gate_dot") != 0;
     const struct {
         const char *key;
         int *to;
-    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}};
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
         if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
 }
 
-/* Parameter k (in the reference's order) gets amplitude * sin(0.7 i + 0.3 (k + 1)). */
+/* Parameter k (in the reference's order, or as "fill" says) gets amplitude * sin(0.7 i + 0.3 (k + 1)). */
 static bool fill(const sw_json *c, sw_slab *slab)
 {
     const sw_json *keys = sw_json_get(c, "keys");
@@ -65,7 +71,8 @@ static bool fill(const sw_json *c, sw_slab *slab)
         if (index < 0) return sw_test_fail(__FILE__, __LINE__, "no entry %s", name);
         int64_t n = sw_shape_count(sw_slab_shape(slab, index));
         SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
-        for (int64_t i = 0; i < n; i++) v[i] = amplitude * sin(0.7 * (double)i + 0.3 * (double)(k + 1));
+        double phase = 0.3 * (double)(sw_json_integer(sw_json_at(sw_json_get(c, "fill"), k), (int64_t)k) + 1);
+        for (int64_t i = 0; i < n; i++) v[i] = amplitude * sin(0.7 * (double)i + phase);
         if (sw_tensor_upload_f64(sw_slab_value(slab, index), v, &err) != SW_OK)
             return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
     }
@@ -154,7 +161,8 @@ static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double to
         ok = sw_tape_status(tape, &err) == SW_OK && sw_tensor_download_f64(sw_var_value(loss), &l, &err) == SW_OK;
         if (!ok) sw_test_fail(__FILE__, __LINE__, "%s", err.message);
         ok = ok && same("logits", sw_var_value(out.logits), sw_json_get(c, "logits"), tol) &&
-             (sw_json_count(attention) == 0 || same("attention", sw_var_value(out.attention), attention, tol));
+             (sw_json_count(attention) == 0 || same("attention", sw_var_value(out.attention), attention, tol)) &&
+             (!sw_json_get(c, "second") || same("second", sw_var_value(out.second), sw_json_get(c, "second"), tol));
         if (ok && !(fabs(l - expected) <= tol * expected + 1e-10))
             ok = sw_test_fail(__FILE__, __LINE__, "loss is %.12g, expected %.12g", l, expected);
         if (ok && sw_tape_backward(tape, loss, NULL, &err) != SW_OK)
@@ -190,8 +198,8 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 /* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
-    run_file(backend, dtype, tol, "golden/aggregators.json", 17);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 15);
+    run_file(backend, dtype, tol, "golden/aggregators.json", 20);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 20);
 }
 
 TEST(golden_on_ref_in_double)
@@ -273,6 +281,7 @@ TEST(parameter_counts_are_the_references)
     CHECK_INT(count_params("rrtmil", &o), 2697474);
     CHECK_INT(count_params("vitmil", &o), 2627586);
     CHECK_INT(count_params("qamil", &o), 1577474);
+    CHECK_INT(count_params("dtfd", &o), 789254);
     CHECK_INT(count_params("wikg", &o), 1709059 + 394240); /* its gates U, V, W are counted, but never used */
 }
 
@@ -283,5 +292,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, dtfd, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
 }

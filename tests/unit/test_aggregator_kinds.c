@@ -198,6 +198,55 @@ TEST(across_bags_only_where_asked_for)
     close_rig(&r);
 }
 
+/* Logits of the first bag of 23 patches in this mode. */
+static void logits_in(const rig *r, const sw_nn_mode *mode, double *logits)
+{
+    sw_tape *tape = NULL;
+    sw_tensor x = {0};
+    SW_AUTOFREE float *host = bags(0, 1, 23);
+    CHECK_OK(sw_tape_new(r->be, false, &tape, &err));
+    CHECK_OK(sw_tensor_from(&r->be->device, SW_F32, SW_SHAPE(1, 23, DIM), host, &x, &err));
+    sw_aggregator_out out = sw_aggregator_forward(r->agg, tape, sw_tape_constant(tape, &x), mode);
+    CHECK_OK(sw_tape_status(tape, &err));
+    CHECK_OK(sw_tensor_download_f64(sw_var_value(out.logits), logits, &err));
+    check_attention(sw_aggregator_name(r->agg), &out, 1, 23);
+    sw_tape_free(tape);
+    sw_tensor_release(&x);
+}
+
+static double apart(const double *a, const double *b)
+{
+    double most = 0.0;
+    for (int c = 0; c < CLASSES; c++) most = fmax(most, fabs(a[c] - b[c]));
+    return most;
+}
+
+TEST(pseudo_bags_are_dealt_anew_each_step_and_once_for_all_in_evaluation)
+{
+    static const sw_mil_distill ways[] = {SW_DISTILL_AFS, SW_DISTILL_MAXS, SW_DISTILL_MAXMINS, SW_DISTILL_MAS};
+    const sw_nn_mode modes[] = {sw_nn_mode_train(5, 1), sw_nn_mode_train(5, 1), sw_nn_mode_train(5, 2), sw_nn_mode_train(6, 1),
+                                sw_nn_mode_eval(),      sw_nn_mode_eval()};
+    for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+        double logits[6][CLASSES];
+        sw_aggregator_options o = small();
+        rig r;
+        o.dropout = 0.0; /* nothing else is by chance */
+        o.distill = ways[w];
+        open_rig(&r, "cpu", "dtfd", &o);
+        for (int i = 0; i < 6; i++) logits_in(&r, &modes[i], logits[i]);
+        CHECK_NEAR(apart(logits[0], logits[1]), 0.0, 0.0, 0.0);
+        CHECK(apart(logits[0], logits[2]) > 1e-7);
+        CHECK(apart(logits[0], logits[3]) > 1e-7);
+        CHECK_NEAR(apart(logits[4], logits[5]), 0.0, 0.0, 0.0);
+        close_rig(&r);
+        o.shuffle = false;
+        open_rig(&r, "cpu", "dtfd", &o);
+        for (int i = 0; i < 6; i++) logits_in(&r, &modes[i], logits[i]);
+        for (int i = 1; i < 6; i++) CHECK_NEAR(apart(logits[0], logits[i]), 0.0, 0.0, 0.0);
+        close_rig(&r);
+    }
+}
+
 /* The sentence with which options are refused. */
 static const char *refusal(const char *kind, const sw_aggregator_options *o)
 {
@@ -231,6 +280,9 @@ TEST(impossible_options_have_their_sentences)
     o.layers = 0;
     CHECK_STR(refusal("vitmil", &o), "aggregator.layers: 0 is not between 1 and 64");
     CHECK_STR(refusal("rrtmil", &o), "aggregator.layers: 0 is not between 1 and 64");
+    o = small();
+    o.groups = 0;
+    CHECK_STR(refusal("dtfd", &o), "aggregator.groups: 0 must be at least 1");
     o = small();
     o.topk = 0;
     CHECK_STR(refusal("wikg", &o), "aggregator.topk: 0 must be at least 1");
