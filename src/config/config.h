@@ -168,6 +168,7 @@ typedef struct sw_config {
         sw_cfg_schedule schedule;
         int64_t step_epochs;
         double step_factor;
+        sw_config_texts step_at;
         int64_t warmup_epochs, warmup_updates;
         double warmup_lr, min_lr, ema;
         bool ema_warmup;

@@ -114,6 +114,25 @@ static sw_status check_sampler(const sw_config *c, const sw_config_place *place,
     return SW_OK;
 }
 
+/* Rising numbers of epochs. How many a schedule holds is optim's matter; 16 are plenty. */
+static sw_status check_steps(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    const sw_config_texts *at = &c->train.step_at;
+    int64_t before = 0;
+    if (at->count > 0 && c->train.schedule != SW_CFG_STEP)
+        return sw_config_complain(place, err, "train.step_at: is of the schedule step; set train.schedule to it");
+    if (at->count > 0 && c->train.step_epochs > 0)
+        return sw_config_complain(place, err, "train.step_at: stands instead of train.step_epochs (now %lld); leave one of them out", (long long)c->train.step_epochs);
+    if (at->count > 16) return sw_config_complain(place, err, "train.step_at: %zu steps; allowed: at most 16", at->count);
+    for (size_t i = 0; i < at->count; i++) {
+        double value;
+        if (!sw_parse_double(at->item[i], &value) || value != (double)(int64_t)value || value <= (double)before || value > 1e6)
+            return sw_config_complain(place, err, "train.step_at: '%s'; give whole numbers of epochs above 0 that rise", at->item[i]);
+        before = (int64_t)value;
+    }
+    return SW_OK;
+}
+
 static sw_status check_training(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
     if (c->train.select != SW_CFG_SELECT_MAIN && c->train.ema == 0) {
@@ -124,6 +143,7 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
         return sw_config_complain(place, err, "train.warmup_updates: the warm-up goes by epochs already (train.warmup_epochs %lld); set one "
                                               "of both to 0", (long long)c->train.warmup_epochs);
     }
+    SW_TRY(check_steps(c, place, err));
     if (c->train.nesterov && (c->train.optimizer != SW_CFG_SGD || c->train.momentum == 0)) {
         return sw_config_complain(place, err, "train.nesterov: true needs train.optimizer sgd and train.momentum above 0");
     }

@@ -61,6 +61,7 @@ void sw_grad_scaler_update(sw_grad_scaler *scaler, bool skipped);
  * that the first steps do not keep the start's weights alive (the first update copies the model). */
 double sw_ema_decay(double decay, bool warmup, int64_t count);
 
+enum { SW_SCHEDULE_STEPS = 16 };
 typedef struct sw_schedule {
     sw_schedule_kind kind;
     double lr, min_lr, warmup_lr; /* the reference: min 1e-7, warm-up from 1e-6 */
@@ -68,6 +69,7 @@ typedef struct sw_schedule {
     int64_t warmup_updates; /* instead of epochs: linear over so many updates, then what the epoch says */
     int step_epochs;        /* of the kind step; 0: half of `epochs` */
     double step_factor;     /* of the kind step; 0: 0.2, the reference's */
+    int n_steps, step_at[SW_SCHEDULE_STEPS]; /* of the kind step: 0-based epochs that begin with a step, instead of every step_epochs */
 } sw_schedule;
 
 /* Learning rate of 0-based `epoch`, as timm's cosine per epoch (spec: not shifted by the warm-up). */

@@ -14,8 +14,10 @@ static double cosine(const sw_schedule *s, int epoch)
 
 static double step(const sw_schedule *s, int epoch)
 {
-    int every = s->step_epochs > 0 ? s->step_epochs : s->epochs / 2;
-    return s->lr * pow(s->step_factor > 0 ? s->step_factor : 0.2, every > 0 ? epoch / every : 0);
+    int every = s->step_epochs > 0 ? s->step_epochs : s->epochs / 2, steps = 0;
+    for (int i = 0; i < s->n_steps; i++) steps += epoch >= s->step_at[i];
+    if (s->n_steps == 0 && every > 0) steps = epoch / every;
+    return s->lr * pow(s->step_factor > 0 ? s->step_factor : 0.2, steps);
 }
 
 double sw_schedule_lr(const sw_schedule *s, int epoch)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a run: configuration, store, labels, model, optimiser, and the run directory. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -223,6 +224,8 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
                                 .warmup_updates = c->train.warmup_updates,
                                 .step_epochs = (int)c->train.step_epochs,
                                 .step_factor = c->train.step_factor};
+    for (size_t i = 0; i < c->train.step_at.count && t->schedule.n_steps < SW_SCHEDULE_STEPS; i++)
+        t->schedule.step_at[t->schedule.n_steps++] = (int)strtol(c->train.step_at.item[i], NULL, 10); /* checked with the configuration */
     t->encoder_schedule = t->schedule;
     t->encoder_schedule.lr = c->train.encoder_lr;
     return SW_OK;

@@ -179,6 +179,13 @@ TEST(keys_are_checked_together)
               "config.yaml: train.select: ema needs a moving average; set train.ema (such as 0.9997)");
     CHECK_STR(refusal("train:\n  warmup_epochs: 9\n  epochs: 5\n", NULL),
               "config.yaml: train.warmup_epochs: 9 is more than train.epochs 5");
+    CHECK_STR(refusal("train: {step_at: [15]}\n", NULL), "config.yaml: train.step_at: is of the schedule step; set train.schedule to it");
+    CHECK_STR(refusal("train: {schedule: step, step_at: [15], step_epochs: 3}\n", NULL),
+              "config.yaml: train.step_at: stands instead of train.step_epochs (now 3); leave one of them out");
+    CHECK_STR(refusal("train: {schedule: step, step_at: [15, 15]}\n", NULL),
+              "config.yaml: train.step_at: '15'; give whole numbers of epochs above 0 that rise");
+    CHECK_STR(refusal("train: {schedule: step, step_at: [1.5]}\n", NULL),
+              "config.yaml: train.step_at: '1.5'; give whole numbers of epochs above 0 that rise");
     CHECK_STR(refusal("task: {type: survival}\naggregator: {name: c2c}\n", NULL),
               "config.yaml: aggregator.name: c2c trains its patches by the slide's class, which task.type survival has not");
     CHECK_STR(refusal("encoder:\n  eval_stats: batch\n", NULL),

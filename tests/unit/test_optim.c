@@ -135,6 +135,9 @@ TEST(steps_of_any_length_and_factor)
     CHECK_NEAR(sw_schedule_lr(&s, 9), 1.0, 1e-12, 0);
     CHECK_NEAR(sw_schedule_lr(&s, 10), 0.1, 1e-12, 0);
     CHECK_NEAR(sw_schedule_lr(&s, 29), 0.01, 1e-12, 0);
+    s = (sw_schedule){.kind = SW_SCHEDULE_STEP, .lr = 1.0, .epochs = 30, .step_factor = 0.1, .n_steps = 2, .step_at = {15, 25}};
+    static const struct { int epoch; double lr; } at[] = {{0, 1}, {14, 1}, {15, 0.1}, {24, 0.1}, {25, 0.01}, {29, 0.01}};
+    for (int i = 0; i < 6; i++) CHECK_NEAR(sw_schedule_lr(&s, at[i].epoch), at[i].lr, 1e-12, 0); /* PyTorch's MultiStepLR */
 }
 
 TEST(warm_up_by_updates)

@@ -606,6 +606,17 @@ TEST(the_frozen_part_of_an_encoder_does_not_move)
     drop("part2");
 }
 
+TEST(steps_at_given_epochs_are_in_the_log)
+{
+    line l[4];
+    CHECK_OK(train_all("steps", both, "train.schedule=step|train.step_at=[1, 2]|train.step_factor=0.1|train.epochs=3", NULL));
+    CHECK_INT(epochs_of("steps", "lr", l, 4), 3);
+    CHECK_NEAR(l[0].metric, 0.001, 1e-9, 0);
+    CHECK_NEAR(l[1].metric, 0.0001, 1e-9, 0);
+    CHECK_NEAR(l[2].metric, 0.00001, 1e-9, 0);
+    drop("steps");
+}
+
 TEST(the_warm_up_by_updates_is_in_the_log)
 {
     line l[4];
