@@ -23,6 +23,7 @@ static const cli_option options[] = {
     {"foci", 0, CLI_PATH, "FILE|DIR", "outlines of true foci (GeoJSON, or a folder of <slide>.geojson) to score against"},
     {"checkpoint", 0, CLI_TEXT, "NAME", "best (default), last, or the path of a checkpoint"},
     CLI_COORDS_OPTION,
+    CLI_FEATURES_OPTION,
     {"slide-mpp", 0, CLI_REAL, "UM", "microns per pixel of slides that carry none"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {"backend", 0, CLI_TEXT, "NAME", "cpu or ref (default: the run's)"},
@@ -157,8 +158,10 @@ static sw_status work(job *j, const cli_args *args, sw_error *err)
     opt.threads = (int)cli_int(args, "threads", opt.threads);
     opt.slide_mpp_um = j->slide_mpp_um;
     opt.coords = cli_text(args, "coords", NULL);
+    opt.features = cli_text(args, "features", NULL);
     opt.sink = cli_sink();
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &opt, &predictor, err));
+    SW_TRY(cli_check_features(args, predictor, true, err));
     names = sw_calloc((size_t)sw_predictor_classes(predictor), sizeof *names);
     if (!names) return sw_nomem(err);
     for (int c = 0; c < sw_predictor_classes(predictor); c++) names[c] = sw_predictor_class(predictor, c);

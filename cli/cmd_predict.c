@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cli.h"
 #include "slidewise/predict.h"
+#include "slidewise/store.h"
 #include "slides.h"
 
 static const cli_option options[] = {
@@ -16,6 +17,7 @@ static const cli_option options[] = {
     {"checkpoint", 0, CLI_TEXT, "NAME", "best (default), last, or the path of a checkpoint"},
     {"cases", 0, CLI_PATH, "FILE", "table of case_id and slide_id: the slides of a case are predicted as one bag"},
     CLI_COORDS_OPTION,
+    CLI_FEATURES_OPTION,
     CLI_MPP_OPTIONS,
     {"chunk", 0, CLI_INT, "N", "patches encoded at a time (default: the run's eval.chunk_patches)"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
@@ -176,6 +178,18 @@ static sw_status write_table(const char *path, const sw_buf *csv, sw_error *err)
     return SW_OK;
 }
 
+/* Slides, or of a run that takes features these, unless they are found by their slides. */
+static sw_status list_operands(const cli_args *args, const sw_predictor *p, sw_slide_list *list, sw_error *err)
+{
+    size_t n = cli_operand_count(args) - 1;
+    SW_TRY(cli_check_features(args, p, false, err));
+    if (sw_predictor_feature_dim(p) == 0 || cli_given(args, "features")) return cli_slide_list(args, 1, n, list, err);
+    SW_AUTOFREE const char **operand = sw_calloc(n + 1, sizeof *operand);
+    if (!operand) return sw_nomem(err);
+    for (size_t i = 0; i < n; i++) operand[i] = cli_operand(args, i + 1);
+    return sw_store_features_list(operand, n, list, err);
+}
+
 static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
 {
     SW_CLEANUP(sw_slide_list_free) sw_slide_list list = {0};
@@ -189,9 +203,10 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     o.chunk_patches = cli_int(args, "chunk", 0);
     o.slide_mpp_um = cli_real(args, "slide-mpp", 0.0);
     o.coords = cli_text(args, "coords", NULL);
+    o.features = cli_text(args, "features", NULL);
     o.sink = cli_sink();
     SW_TRY(sw_predictor_open(cli_operand(args, 0), &o, &predictor, err));
-    SW_TRY(cli_slide_list(args, 1, cli_operand_count(args) - 1, &list, err));
+    SW_TRY(list_operands(args, predictor, &list, err));
     const char *path = cli_text(args, "output", NULL);
     if (path) SW_TRY(sw_file_probe(path, err)); /* before the work, not after it */
     const char *cases = cli_text(args, "cases", NULL);
@@ -222,7 +237,9 @@ const cli_command cli_cmd_predict = {
             "Writes a CSV with one row per slide: slide_id, predicted, one column of probabilities per class, "
             "n_patches, seconds, error. Of a survival run: risk (the larger the sooner) and the probability to be without the "
             "event at the end of each bin of time (s_<time>, s_end). A slide that cannot be read or holds no tissue keeps its row with the reason, "
-            "and the exit status is 1.",
+            "and the exit status is 1.\n\n"
+            "Of a run that was trained on features (data.features), give files of features or their folder in place of slides; or slides, and "
+            "--features DIR.",
     .examples = "slidewise predict runs/a slides/ -o predictions.csv\n"
                 "slidewise predict runs/a scan.tif --slide-mpp 0.25",
     .min_operands = 2,

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "slidewise/predict.h"
 
 sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_slide_list *list, sw_error *err)
 {
@@ -15,6 +16,19 @@ sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_sl
     SW_TRY(sw_slide_list_expand(operand, count, list, err));
     const char *mpp_csv = cli_text(args, "mpp-csv", NULL);
     return mpp_csv ? sw_slide_list_apply_mpp(list, mpp_csv, NULL, err) : SW_OK;
+}
+
+sw_status cli_check_features(const cli_args *args, const sw_predictor *p, bool needs, sw_error *err)
+{
+    const char *run = cli_operand(args, 0);
+    bool takes = sw_predictor_feature_dim(p) > 0;
+    if (!takes && cli_given(args, "features"))
+        return sw_error_set(err, SW_E_INVALID, "%s: the run takes slides, not features; leave --features out", run);
+    if (takes && needs && !cli_given(args, "features"))
+        return sw_error_set(err, SW_E_INVALID, "%s: the run was trained on features; name the folder of those of the slides (--features DIR)", run);
+    if (takes && cli_given(args, "coords"))
+        return sw_error_set(err, SW_E_INVALID, "%s: the run was trained on features, which bring their positions; leave --coords out", run);
+    return SW_OK;
 }
 
 /* Adds the values of a repeated option, 10 / value for magnifications. */

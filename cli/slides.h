@@ -15,6 +15,9 @@
 #define CLI_COORDS_OPTION                                                                                              \
     {"coords", 'c', CLI_PATH, "FILE|DIR", "take the positions from coordinate files of CLAM or TRIDENT (several scales: with commas between) instead of segmenting"}
 
+/* For a run that was trained on features. */
+#define CLI_FEATURES_OPTION {"features", 0, CLI_PATH, "DIR", "of a run trained on features: the folder with SLIDE.h5 of each slide"}
+
 /* How slides are cut. */
 #define CLI_TILE_OPTIONS                                                                                               \
     {"mpp", 0, CLI_LIST, "UM", "microns per pixel of the patches; repeat for several scales (default: 1.0)"},          \
@@ -43,6 +46,9 @@
 /* Operands [first, first + count) as slides, with the resolutions of --mpp-csv; free with sw_slide_list_free. */
 sw_status cli_slide_list(const cli_args *args, size_t first, size_t count, sw_slide_list *list, sw_error *err)
     SW_MUST_CHECK;
+/* Options that do not go with a run that takes features, or the other way round. `needs`: the verb needs the slides, too. */
+struct sw_predictor;
+sw_status cli_check_features(const cli_args *args, const struct sw_predictor *predictor, bool needs, sw_error *err) SW_MUST_CHECK;
 /* Everything of CLI_TILE_OPTIONS; o->store is left to the caller. */
 sw_status cli_tile_options(const cli_args *args, sw_tile_options *o, sw_error *err) SW_MUST_CHECK;
 /* `complete`: sw_tile came to its end, so that STORE/slides.csv is there too. */

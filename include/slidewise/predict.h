@@ -27,10 +27,10 @@ typedef struct sw_slide_prediction {
     int64_t n_slides;    /* 1, or as many as sw_predictor_case was given */
     int64_t n_patches;
     int n_heads;         /* 0: the aggregator has no attention */
-    int64_t *xy;         /* [n_patches, 2] top-left corners in level-0 pixels */
+    int64_t *xy;         /* [n_patches, 2] top-left corners in level-0 pixels; NULL: features came without positions */
     double patch_level0_px; /* side of a patch in level-0 pixels */
     int patch_px;        /* side the encoder saw */
-    double mpp_um;       /* resolution of the patches */
+    double mpp_um;       /* resolution of the patches; 0: unknown, of features */
     float *attention;    /* [n_heads, n_patches], each head sums to 1; NULL without attention */
     double seconds;
 } sw_slide_prediction;
@@ -45,6 +45,8 @@ typedef struct sw_predictor_options {
     int64_t chunk_patches;  /* patches encoded at a time; 0: the run's eval.chunk_patches */
     const char *coords;     /* take the positions from this file or folder (sw_coords_find) instead of segmenting; needed where the
                                training slides were cut so; NULL: segment. Borrowed until sw_predictor_close */
+    const char *features;   /* of a run that was trained on features: the folder with those of the slides that are predicted. NULL: files of
+                               features are given in place of slides (sw_store_features_list). Borrowed until sw_predictor_close */
     double slide_mpp_um;    /* resolution of slides that carry none; 0: such slides are refused */
     const sw_sink *sink;    /* borrowed until sw_predictor_close; may be NULL */
 } sw_predictor_options;
@@ -59,6 +61,8 @@ SW_API void sw_predictor_close(sw_predictor **predictor); /* sets *predictor to 
 
 SW_API int sw_predictor_classes(const sw_predictor *predictor);
 SW_API const char *sw_predictor_class(const sw_predictor *predictor, int index); /* borrowed */
+/* How wide the features are that the run takes in place of slides; 0: it takes slides. */
+SW_API int sw_predictor_feature_dim(const sw_predictor *predictor);
 SW_API bool sw_predictor_survival(const sw_predictor *predictor); /* outputs are bins of time, or one risk */
 /* Where bin `index` ends and the next begins; NaN for the last one. */
 SW_API double sw_predictor_edge(const sw_predictor *predictor, int index);

@@ -12,7 +12,7 @@
 
 /* --- patches, wherever they lie */
 
-/* A list of square patches. Implementations are below; `read` may be called from several threads at once. */
+/* A list of square patches, or of features of them. Implementations are below; `read` may be called from several threads at once. */
 typedef struct sw_patch_source sw_patch_source;
 typedef struct sw_patch_source_ops {
     /* Pixels [patch_px, patch_px, 3], RGB. The message names slide and patch. */
@@ -28,6 +28,9 @@ int64_t sw_patch_source_count(const sw_patch_source *source);
 int sw_patch_source_px(const sw_patch_source *source);
 const char *sw_patch_source_name(const sw_patch_source *source); /* borrowed */
 sw_status sw_patch_source_read(sw_patch_source *source, int64_t index, uint8_t *rgb, sw_error *err) SW_MUST_CHECK;
+
+/* Features [count, dim] of patches first and on. A source of pixels, or of features of another width, is SW_E_INVALID. */
+sw_status sw_patch_source_features(sw_patch_source *source, int64_t first, int64_t count, int dim, float *out, sw_error *err) SW_MUST_CHECK;
 
 /* All patches of one slide of a store at one scale; borrows the store. */
 sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale, sw_patch_source **out, sw_error *err)
@@ -132,11 +135,12 @@ typedef struct sw_loader_options {
 /* chunk_patches is train.chunk_patches; keep_bytes is 0. */
 sw_loader_options sw_loader_options_of(const sw_config *config);
 
-/* Pixels of patches [first, first + count) of a step. */
+/* Pixels, or features, of patches [first, first + count) of a step. */
 typedef struct sw_pixel_chunk {
     int64_t first, count;
     int px;
-    float *images; /* [count, 3, px, px] normalised, 64-byte aligned */
+    int dim;       /* of features; 0: pixels */
+    float *images; /* [count, 3, px, px] normalised, or [count, dim]; 64-byte aligned */
     sw_batch_timing timing;
 } sw_pixel_chunk;
 

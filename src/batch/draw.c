@@ -183,6 +183,10 @@ sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error
         SW_TRY(draw_bag(d, b, i, err));
     }
     locate(d, b);
+    if (sw_store_feature_dim(d->store) > 0) { /* features are not cut */
+        *out = SW_STEAL(b);
+        return SW_OK;
+    }
     if (d->given) {
         memcpy(b->crop, d->given->crop, (size_t)(n_bags * b->bag_patches) * sizeof(*b->crop));
         *out = SW_STEAL(b);

@@ -54,9 +54,9 @@ struct sw_loader {
 sw_loader_options sw_loader_options_of(const sw_config *config)
 {
     return (sw_loader_options){.augment = sw_augment_of(config), .channel_order = config->encoder.channel_order, .normalise = config->encoder.normalise,
-                               .oversample = config->train.oversample, .pad = config->bag.pad, .batch_bags = config->train.batch_bags,
+                               .oversample = config->train.oversample, .pad = config->bag.pad && config->bag.patches > 0, .batch_bags = config->train.batch_bags,
                                .drop_last = config->train.drop_last, .seed = (uint64_t)config->run.seed,
-                               .chunk_patches = config->train.chunk_patches, .ahead = 1, .once = config->encoder.frozen};
+                               .chunk_patches = config->train.chunk_patches, .ahead = 1, .once = config->encoder.frozen || *config->data.features};
 }
 
 /* ---- memory of pixels: used again, because fresh pages cost as much as a third of the decoding */
@@ -139,6 +139,19 @@ static sw_status load_patch(void *ctx, int64_t i, sw_error *err)
     return status;
 }
 
+/* Their features instead, slide by slide. */
+static sw_status load_features(sw_loader *l, const item *it, sw_error *err)
+{
+    const sw_pixel_chunk *c = &it->chunk;
+    const sw_batch *b = it->batch;
+    for (int64_t i = 0, n; i < c->count; i += n) {
+        int64_t at = c->first + i;
+        for (n = 1; i + n < c->count && b->slide[at + n] == b->slide[at]; n++) {}
+        SW_TRY(sw_store_features(l->draw.store, b->slide[at], b->patch + at, n, c->images + i * c->dim, err));
+    }
+    return SW_OK;
+}
+
 /* Fills `it` with chunk `chunk` of a step; leaves it empty where the step has no such chunk, or needs no second pass. */
 static sw_status fill(sw_loader *l, int64_t step, int64_t chunk, bool second, item *it, sw_error *err)
 {
@@ -151,12 +164,12 @@ static sw_status fill(sw_loader *l, int64_t step, int64_t chunk, bool second, it
         return SW_OK;
     }
     sw_pixel_chunk *c = &it->chunk;
-    *c = (sw_pixel_chunk){.first = chunk * b->chunk_patches, .px = b->px};
+    *c = (sw_pixel_chunk){.first = chunk * b->chunk_patches, .px = b->px, .dim = sw_store_feature_dim(l->draw.store)};
     c->count = n - c->first < b->chunk_patches ? n - c->first : b->chunk_patches;
     c->images = buffer_take(l);
     if (!c->images) return sw_nomem(err);
     making m = {l, it};
-    return sw_pool_for(l->pool, c->count, load_patch, &m, err);
+    return c->dim > 0 ? load_features(l, it, err) : sw_pool_for(l->pool, c->count, load_patch, &m, err);
 }
 
 static sw_status produce(void *ctx, int64_t index, void **out, sw_error *err)
@@ -198,7 +211,8 @@ static void measure(sw_loader *l)
     int64_t bags = o->batch_bags < l->draw.n_bags ? o->batch_bags : l->draw.n_bags, n = bags * l->scales.plan.total;
     int64_t patches = o->chunk_patches < n ? o->chunk_patches : n;
     l->most_chunks = (n + o->chunk_patches - 1) / o->chunk_patches;
-    l->buffer_bytes = (size_t)patches * 3 * (size_t)o->augment.crop_px * (size_t)o->augment.crop_px * sizeof(float);
+    size_t dim = (size_t)sw_store_feature_dim(l->draw.store), pixels = 3 * (size_t)o->augment.crop_px * (size_t)o->augment.crop_px;
+    l->buffer_bytes = (size_t)patches * (dim > 0 ? dim : pixels) * sizeof(float);
     bool twice = l->most_chunks > 1 && !o->once;
     if (twice) l->keep = o->keep_bytes / (int64_t)l->buffer_bytes;
     if (l->keep > l->most_chunks) l->keep = l->most_chunks;
@@ -382,6 +396,8 @@ sw_status sw_loader_crops(const sw_loader *l, int64_t step, int64_t bag_of_step,
 {
     const int64_t *bag = NULL;
     (void)sw_loader_step_bags(l, step, &bag);
+    memset(crop, 0, (size_t)n * sizeof *crop);
+    if (sw_store_feature_dim(l->draw.store) > 0) return SW_OK; /* they are not cut */
     sw_augment_step draw = {.augment = &l->options.augment, .seed = l->options.seed, .epoch = l->draw.epoch,
                             .step = (uint32_t)(step * l->options.batch_bags + bag_of_step), .n_bags = 1, .bag_patches = n,
                             .bag = bag + bag_of_step, .source_px = source_px};

@@ -72,6 +72,17 @@ static sw_status lacks_scale(const sw_store *store, int64_t slide, double mpp_um
                         sw_store_path(store), sw_store_slide_id(store, slide), mpp_um, key, list.data);
 }
 
+/* bag.patches, or where that is 0 those of the largest training bag, which all fit then. */
+static int64_t patches_asked(const sw_config *config, const sw_store *store, const sw_dataset *dataset, double mpp_um)
+{
+    int64_t most = sw_config_bag_patches(config);
+    for (int64_t i = 0; i < dataset->n_bags && config->bag.patches == 0; i++) {
+        int64_t n = dataset->bag[i].split == SW_SPLIT_TRAIN ? sw_bag_patches(store, &dataset->bag[i], mpp_um) : 0;
+        if (n > most) most = n;
+    }
+    return most > 0 ? most : 1;
+}
+
 /* Every slide has the scale; of the slides of one bag one at least has a patch. */
 static sw_status check_bag(const sw_store *store, const sw_bag *bag, const sw_bag_scales *scales, int s, sw_error *err)
 {
@@ -94,10 +105,11 @@ sw_status sw_bag_scales_resolve(const sw_config *config, const sw_store *store, 
     SW_TRY(choose(config, store, dataset, &c, err));
     *out = (sw_bag_scales){.n = c.n, .eval = c.n - 1};
     memcpy(out->mpp_um, c.mpp_um, sizeof(c.mpp_um));
+    int64_t patches = patches_asked(config, store, dataset, c.mpp_um[c.n - 1]);
     if (config->bag.scale_rule == SW_SCALE_SHARES) {
-        SW_TRY(sw_sample_plan_shares(sw_config_bag_patches(config), c.n, c.share, &out->plan, err));
+        SW_TRY(sw_sample_plan_shares(patches, c.n, c.share, &out->plan, err));
     } else {
-        SW_TRY(sw_sample_plan_reference(sw_config_bag_patches(config), config->bag.divisor, c.n, &out->plan, err));
+        SW_TRY(sw_sample_plan_reference(patches, config->bag.divisor, c.n, &out->plan, err));
     }
     out->plan.sampler = config->bag.sampler;
     out->plan.regions = config->bag.regions;

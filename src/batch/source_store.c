@@ -42,6 +42,27 @@ sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale,
     return SW_OK;
 }
 
+sw_status sw_patch_source_features(sw_patch_source *source, int64_t first, int64_t count, int dim, float *out, sw_error *err)
+{
+    SW_AUTOFREE int64_t *index = sw_malloc((size_t)count * sizeof *index + 1);
+    if (!index) return sw_nomem(err);
+    for (int64_t done = 0; done < count;) {
+        const sw_store *store = NULL;
+        int64_t slide = 0, at = first + done, n = 0;
+        int scale = 0;
+        sw_patch_source *part = sw_patch_source_part(source, &at);
+        int have = sw_patch_source_is_store(part, &store, &slide, &scale) ? sw_store_feature_dim(store) : 0;
+        if (have == 0) return sw_error_set(err, SW_E_INVALID, "slide %s: the model takes features, not pixels", sw_patch_source_name(part));
+        if (have != dim)
+            return sw_error_set(err, SW_E_INVALID, "%s: its features are %d wide, but the model was trained on features %d wide; give features of the same encoder",
+                                sw_store_slide_get(store, slide)->path, have, dim);
+        for (; done + n < count && at + n < sw_patch_source_count(part); n++) index[n] = at + n;
+        SW_TRY(sw_store_features(store, slide, index, n, out + (size_t)done * (size_t)dim, err));
+        done += n;
+    }
+    return SW_OK;
+}
+
 bool sw_patch_source_is_store(const sw_patch_source *source, const sw_store **store, int64_t *slide, int *scale)
 {
     void *self = NULL;

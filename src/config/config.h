@@ -87,7 +87,7 @@ typedef struct sw_config {
         } survival;
     } task;
     struct {
-        char *store, *slides, *coords, *labels;
+        char *store, *slides, *coords, *features, *labels;
         int64_t cache_mb;
         bool exact;
         struct { char *case_id, *slide_id, *label, *time, *event, *censored, *split; } columns;

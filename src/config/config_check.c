@@ -108,7 +108,7 @@ static sw_status check_sampler(const sw_config *c, const sw_config_place *place,
     if (c->train.ema == 0) {
         return sw_config_complain(place, err, "bag.sampler: attention is that of the moving average; set train.ema (such as 0.9997)");
     }
-    if (c->bag.scales.count != 1) {
+    if (c->bag.scales.count != 1 && c->data.features[0] == '\0') {
         return sw_config_complain(place, err, "bag.sampler: attention draws from one scale; name it in bag.scales (such as [{mpp: 1}])");
     }
     return SW_OK;
@@ -169,6 +169,41 @@ static sw_status check_training(const sw_config *c, const sw_config_place *place
     return SW_OK;
 }
 
+/* The encoder is absent where features come in, and what concerns it must be left alone. */
+static sw_status check_no_encoder(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    const char *key = c->encoder.weights[0] != '\0'                     ? "encoder.weights"
+                      : c->encoder.frozen                               ? "encoder.frozen"
+                      : c->encoder.frozen_stats                         ? "encoder.frozen_stats"
+                      : c->encoder.eval_stats == SW_CFG_STATS_BATCH      ? "encoder.eval_stats"
+                      : c->train.encoder_lr > 0                         ? "train.encoder_lr"
+                      : c->bag.scales.count > 0                         ? "bag.scales"
+                      : c->eval.mpp_um > 0                              ? "eval.mpp"
+                                                                        : NULL;
+    if (!key) return SW_OK;
+    return sw_config_complain(place, err, "%s: with data.features there is no encoder and no choice of resolution; leave it out", key);
+}
+
+static sw_status check_features(const sw_config *c, const sw_config_place *place, sw_error *err)
+{
+    bool features = c->data.features[0] != '\0', none = strcmp(c->encoder.name, "none") == 0;
+    if (!features && none) return sw_config_complain(place, err, "encoder.name: none needs data.features, the folder of features that come in instead");
+    if (!features && c->bag.patches == 0)
+        return sw_config_complain(place, err, "bag.patches: 0 (all patches of a slide) needs data.features; give a number of patches");
+    if (!features) return SW_OK;
+    if (c->data.store[0] != '\0') return sw_config_complain(place, err, "data.features takes the place of data.store; leave one of them out");
+    if (!none) return sw_config_complain(place, err, "encoder.name: %s, but data.features holds features already; set it to none", c->encoder.name);
+    if (c->bag.sampler == SW_SAMPLER_CLUSTERS || c->bag.sampler == SW_SAMPLER_TOP_PATCHES)
+        return sw_config_complain(place, err, "bag.sampler: %s is for an encoder that learns; with data.features take another",
+                                  c->bag.sampler == SW_SAMPLER_CLUSTERS ? "clusters" : "top_patches");
+    if (c->bag.patches == 0 && c->train.batch_bags > 1)
+        return sw_config_complain(place, err, "bag.patches: 0 takes all patches, and the bags of a step must have as many; set train.batch_bags to 1 (now %lld)",
+                                  (long long)c->train.batch_bags);
+    if (c->bag.patches == 0 && c->bag.sampler != SW_SAMPLER_RANDOM)
+        return sw_config_complain(place, err, "bag.sampler: bag.patches is 0, so that all patches are taken and none are drawn; leave it out");
+    return check_no_encoder(c, place, err);
+}
+
 /* Empty, [balanced], or positive numbers. How many classes there are is known later. */
 static sw_status check_imbalance(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
@@ -202,6 +237,7 @@ sw_status sw_config_check(const sw_config *config, const char *name_for_errors, 
     SW_TRY(check_survival(config, &place, err));
     SW_TRY(check_split(config, &place, err));
     SW_TRY(check_scales(config, &place, err));
+    SW_TRY(check_features(config, &place, err));
     SW_TRY(check_sampler(config, &place, err));
     SW_TRY(check_training(config, &place, err));
     SW_TRY(check_imbalance(config, &place, err));

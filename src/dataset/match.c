@@ -218,8 +218,9 @@ static sw_status report_missing(match *m, sw_error *err)
     SW_TRY(sw_buf_status(&names, err));
     const char *noun = ds->n_missing == 1 ? "slide" : "slides", *verb = ds->n_missing == 1 ? "is" : "are";
     if (b->config->data.missing == SW_CFG_MISSING_ERROR) {
-        return sw_error_set(err, SW_E_NOT_FOUND, "%s: %lld of %lld rows name a slide that is not in %s: %s; tile them, or set data.missing to skip",
-                            b->table.path, (long long)ds->n_missing, (long long)ds->n_bags, where_of(m->slides), names.data);
+        return sw_error_set(err, SW_E_NOT_FOUND, "%s: %lld of %lld rows name a slide that is not in %s: %s; %s them, or set data.missing to skip",
+                            b->table.path, (long long)ds->n_missing, (long long)ds->n_bags, where_of(m->slides), names.data,
+                            m->slides->store && sw_store_feature_dim(m->slides->store) > 0 ? "encode" : "tile");
     }
     return sw_dataset_warn(b, err, "%s: %lld %s %s not in %s and left out: %s", b->table.path, (long long)ds->n_missing, noun,
                            verb, where_of(m->slides), names.data);

@@ -22,6 +22,10 @@ sw_status sw_attention_map_of(const struct sw_slide_prediction *prediction, sw_a
                             "abmilx or abmil",
                             prediction->slide_id);
     }
+    if (!prediction->xy || !(prediction->patch_level0_px > 0)) {
+        return sw_error_set(err, SW_E_INVALID, "slide \"%s\": its features came without %s, so there is no place for a heatmap", prediction->slide_id,
+                            prediction->xy ? "the size of their patches" : "positions (no dataset \"coords\" in their file)");
+    }
     *out = (sw_attention_map){.slide_id = prediction->slide_id,
                               .n_patches = prediction->n_patches,
                               .n_heads = prediction->n_heads,

@@ -64,8 +64,19 @@ static sw_status encode_chunk(sw_model *model, sw_eval_loader *loader, sw_eval_c
     return status == SW_OK ? encode_images(model, &images, rows, err) : status;
 }
 
+/* Features that are there already. */
+static sw_status take_features(const sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features, sw_error *err)
+{
+    int64_t n = sw_patch_source_count(source);
+    if (o->meter && sw_log_cancelled(o->meter->sink)) return sw_error_set(err, SW_E_CANCELLED, "interrupted");
+    SW_TRY(sw_patch_source_features(source, 0, n, sw_model_dim(model), features, err));
+    if (o->meter) sw_meter_tick(o->meter, o->meter_base + n, (double)(o->meter_base + n), NULL, NULL);
+    return SW_OK;
+}
+
 sw_status sw_infer_features(sw_model *model, sw_patch_source *source, const sw_infer_options *o, float *features, sw_error *err)
 {
+    if (!sw_model_has_encoder(model)) return take_features(model, source, o, features, err);
     sw_eval_loader *loader = NULL;
     sw_eval_loader_options lo = {.crop_px = o->crop_px,
                                  .chunk_patches = o->chunk_patches,

@@ -96,11 +96,13 @@ static double base_of(sw_backend *be)
 
 static sw_status measure_all(sw_model *m, int px, bool training, sw_memory_cost *out, sw_error *err)
 {
-    peak p[2], q[2];
+    peak p[2] = {{0, 0}, {0, 0}}, q[2];
     SW_TRY(measure(m, aggregate, SW_SHAPE(1, SMALL_BAG, out->dim), training, &q[0], err));
     SW_TRY(measure(m, aggregate, SW_SHAPE(1, LARGE_BAG, out->dim), training, &q[1], err));
-    SW_TRY(measure(m, encode, SW_SHAPE(SMALL_CHUNK, 3, px, px), training, &p[0], err));
-    SW_TRY(measure(m, encode, SW_SHAPE(LARGE_CHUNK, 3, px, px), training, &p[1], err));
+    if (px > 0) {
+        SW_TRY(measure(m, encode, SW_SHAPE(SMALL_CHUNK, 3, px, px), training, &p[0], err));
+        SW_TRY(measure(m, encode, SW_SHAPE(LARGE_CHUNK, 3, px, px), training, &p[1], err));
+    }
     out->head = line_through(SMALL_BAG, q[0].tensors, LARGE_BAG, q[1].tensors);
     out->head_scratch = q[1].scratch;
     out->chunk = line_through(SMALL_CHUNK, p[0].tensors, LARGE_CHUNK, p[1].tensors);
@@ -112,6 +114,7 @@ static sw_status measure_all(sw_model *m, int px, bool training, sw_memory_cost 
 
 sw_status sw_memory_measure(sw_model *model, int px, bool training, sw_memory_cost *out, sw_error *err)
 {
+    if (!sw_model_has_encoder(model)) px = 0;
     *out = (sw_memory_cost){.px = px, .dim = sw_model_dim(model), .training = training};
     return measure_all(model, px, training, out, err);
 }
@@ -121,7 +124,7 @@ sw_status sw_memory_measure(sw_model *model, int px, bool training, sw_memory_co
 double sw_memory_total(const sw_memory_cost *c, const sw_memory_load *load, int64_t chunk)
 {
     double patches = (double)load->patches, n = (double)chunk;
-    double pixels = n * 3.0 * c->px * c->px * sizeof(float);
+    double pixels = n * (c->px > 0 ? 3.0 * c->px * c->px : c->dim) * sizeof(float);
     bool whole = c->training && chunk >= load->patches; /* one tape holds encoder and head */
     /* Features of the chunks, joined, and the gradient of a replayed step; the host's copy in inference. */
     double features = patches * c->dim * sizeof(float) * 2.0;
@@ -137,6 +140,10 @@ static sw_status too_small(const sw_memory_cost *cost, const sw_memory_load *loa
 {
     char have[32], need[32];
     double least = ceil(sw_memory_total(cost, load, 1) / 1e7) * 1e7; /* a round number that really works */
+    if (cost->px == 0)
+        return sw_error_set(err, SW_E_INVALID, "%s: %s is too small: the aggregator needs %s for %lld patches; give at least that, or lower bag.patches or "
+                                               "train.batch_bags", key, sw_bytes_text((int64_t)budget, have, sizeof have),
+                            sw_bytes_text((int64_t)least, need, sizeof need), (long long)load->patches);
     return sw_error_set(err, SW_E_INVALID,
                         "%s: %s is too small: one patch of %d x %d pixels at a time needs %s; give at least that, or lower "
                         "augment.crop_px, bag.patches or train.batch_bags",

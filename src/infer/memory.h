@@ -19,11 +19,11 @@ typedef struct sw_memory_cost {
     sw_memory_line head;    /* tensors of the aggregator, by patches of all bags of a step */
     sw_memory_line scratch; /* what kernels work in, by patches of a chunk */
     double head_scratch;
-    int px, dim;            /* side of a patch, width of its features */
+    int px, dim;            /* side of a patch (0: features come in), width of its features */
     bool training;
 } sw_memory_cost;
 
-/* Runs chunks of 2 and 4 patches of px * px zeros through the encoder and bags of 64 and 192 through the aggregator; with
+/* Runs chunks of 2 and 4 patches of px * px zeros through the encoder, where there is one, and bags of 64 and 192 through the aggregator; with
  * `training` also back, with gradients of zero. The model is left as it was: running statistics do not move, gradients must
  * be zero before and are zero after. The backend's idle memory is given back. */
 sw_status sw_memory_measure(sw_model *model, int px, bool training, sw_memory_cost *out, sw_error *err) SW_MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "infer/checkpoint.h"
 #include "infer/infer.h"
+#include "infer/predict_features.h"
 #include "slidewise/predict.h"
 #include "store/tile_fate.h"
 
@@ -17,6 +18,7 @@ struct sw_predictor {
     const sw_sink *sink;
     double slide_mpp_um;
     const char *coords; /* borrowed; NULL: segment */
+    const char *features; /* borrowed; NULL: what is predicted are files of features themselves, where the model takes them */
     int64_t chunk_patches;
     sw_pool *pool;
     sw_backend *be;
@@ -46,6 +48,7 @@ static sw_status open_parts(sw_predictor *p, const char *run_dir, const sw_predi
     p->sink = o->sink;
     p->slide_mpp_um = o->slide_mpp_um;
     p->coords = o->coords;
+    p->features = o->features;
     SW_TRY(sw_checkpoint_peek(p->path, &p->use, err));
     sw_backend_options bo = {.threads = o->threads, .deterministic = p->use.deterministic};
     SW_TRY(sw_backend_new(o->backend ? o->backend : p->use.backend, &bo, &p->be, err));
@@ -101,6 +104,11 @@ const char *sw_predictor_class(const sw_predictor *p, int index)
 const char *sw_predictor_checkpoint(const sw_predictor *p)
 {
     return p->path;
+}
+
+int sw_predictor_feature_dim(const sw_predictor *p)
+{
+    return sw_model_has_encoder(p->model) ? 0 : sw_model_dim(p->model);
 }
 
 bool sw_predictor_survival(const sw_predictor *p)
@@ -169,9 +177,8 @@ static sw_status take_corners(parts *all, sw_slide_prediction *out, sw_error *er
     return SW_OK;
 }
 
-/* Hands the bag's and the grids' arrays over to the prediction. */
-static sw_status fill(const sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_slide_prediction *out,
-                      sw_error *err)
+/* Hands the bag's arrays over to the prediction. */
+static sw_status fill_bag(const sw_predictor *p, const char *name, int64_t n_slides, sw_bag_result *bag, sw_slide_prediction *out, sw_error *err)
 {
     out->slide_id = sw_strdup(name);
     if (!out->slide_id) return sw_nomem(err);
@@ -185,10 +192,17 @@ static sw_status fill(const sw_predictor *p, const char *name, parts *all, sw_ba
         if (out->n_classes == 1) out->probability[0] = NAN;
         out->risk = sw_survival_host(out->logit, out->n_classes, out->probability);
     }
-    out->n_slides = all->n;
+    out->n_slides = n_slides;
     out->n_patches = bag->n_patches;
     out->n_heads = bag->n_heads;
     out->attention = sw_steal_(&bag->attention);
+    return SW_OK;
+}
+
+/* The same, and the grids' positions. */
+static sw_status fill(const sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_slide_prediction *out, sw_error *err)
+{
+    SW_TRY(fill_bag(p, name, all->n, bag, out, err));
     out->patch_level0_px = all->part[0].grid.patch_level0_px;
     out->patch_px = p->use.crop_px;
     out->mpp_um = all->part[0].grid.mpp_um;
@@ -289,17 +303,75 @@ static sw_status open_slide(const sw_predictor *p, const char *path, double mpp_
     return sw_slide_open(path, &o, slide, err);
 }
 
+/* ---- features */
+
+/* A file of features each: what was given, or that of the slide that was given. */
+typedef struct feature_files {
+    char **path;    /* [n] owned */
+    double *mpp_um; /* [n] of the slides; 0: unknown */
+    int64_t n;
+} feature_files;
+
+static void feature_files_free(feature_files *f)
+{
+    for (int64_t i = 0; f->path && i < f->n; i++) sw_free(f->path[i]);
+    sw_free(f->path);
+    sw_free(f->mpp_um);
+}
+
+static sw_status add_features_file(const sw_predictor *p, const char *path, double mpp_um, feature_files *f, sw_error *err)
+{
+    if (p->features) {
+        SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
+        SW_TRY(open_slide(p, path, mpp_um, &slide, err));
+        SW_TRY(sw_features_of_slide(p->features, sw_slide_get_info(slide)->slide_id, &f->path[f->n], err));
+        f->mpp_um[f->n] = sw_slide_get_info(slide)->mpp_um;
+    } else {
+        f->path[f->n] = sw_strdup(path);
+        if (!f->path[f->n]) return sw_nomem(err);
+    }
+    f->n++;
+    return SW_OK;
+}
+
+static sw_status predict_features(sw_predictor *p, const char *case_id, const char *const *path, const double *slide_mpp_um, int64_t n,
+                                  sw_slide_prediction *out, sw_error *err)
+{
+    SW_CLEANUP(feature_files_free) feature_files f = {.path = sw_calloc((size_t)n + 1, sizeof *f.path), .mpp_um = sw_calloc((size_t)n + 1, sizeof *f.mpp_um)};
+    sw_feature_places places = {0};
+    sw_bag_result bag = {0};
+    if (!f.path || !f.mpp_um) return sw_nomem(err);
+    for (int64_t i = 0; i < n; i++) SW_TRY(add_features_file(p, path[i], slide_mpp_um[i], &f, err));
+    SW_AUTOFREE char *name = case_id ? sw_strdup(case_id) : sw_path_stem(path[0]);
+    if (!name) return sw_nomem(err);
+    const sw_feature_case of = {.name = name, .file = (const char *const *)f.path, .slide_mpp_um = f.mpp_um, .n = n, .sink = p->sink};
+    sw_status status = sw_predict_features(p->model, &of, &bag, &places, err);
+    if (status == SW_OK) status = fill_bag(p, name, n, &bag, out, err);
+    out->xy = SW_STEAL(places.xy);
+    out->patch_level0_px = places.patch_level0_px;
+    out->patch_px = places.patch_px;
+    if (f.mpp_um[0] > 0 && places.patch_px > 1) out->mpp_um = places.patch_level0_px * f.mpp_um[0] / places.patch_px;
+    sw_bag_result_free(&bag);
+    return status;
+}
+
+static sw_status predict_slides(sw_predictor *p, const char *case_id, const char *const *path, const double *mpp_um, int64_t n,
+                                sw_slide_prediction *out, sw_error *err)
+{
+    SW_CLEANUP(parts_free) parts all = {.part = sw_calloc((size_t)n + 1, sizeof *all.part)};
+    if (!all.part) return sw_nomem(err);
+    for (; all.n < n; all.n++) SW_TRY(open_slide(p, path[all.n], mpp_um[all.n], &all.part[all.n].slide, err));
+    return predict(p, case_id ? case_id : sw_slide_get_info(all.part[0].slide)->slide_id, &all, out, err);
+}
+
 sw_status sw_predictor_case(sw_predictor *p, const char *case_id, const char *const *slide_path, const double *slide_mpp_um,
                             int64_t n, sw_slide_prediction *out, sw_error *err)
 {
-    SW_CLEANUP(parts_free) parts all = {.part = sw_calloc((size_t)n + 1, sizeof *all.part)};
     int64_t start_ns = sw_now_ns();
     *out = (sw_slide_prediction){0};
-    if (!all.part) return sw_nomem(err);
     if (n < 1) return sw_error_set(err, SW_E_INVALID, "case %s has no slide", case_id);
-    for (; all.n < n; all.n++) SW_TRY(open_slide(p, slide_path[all.n], slide_mpp_um[all.n], &all.part[all.n].slide, err));
-    const char *name = case_id ? case_id : sw_slide_get_info(all.part[0].slide)->slide_id;
-    sw_status status = predict(p, name, &all, out, err);
+    sw_status status = sw_model_has_encoder(p->model) ? predict_slides(p, case_id, slide_path, slide_mpp_um, n, out, err)
+                                                      : predict_features(p, case_id, slide_path, slide_mpp_um, n, out, err);
     if (status != SW_OK) {
         sw_slide_prediction_free(out);
         return status;

@@ -19,6 +19,14 @@
 #define MOST_TEXT ((int64_t)1 << 30)
 #define MOST_ATTRIBUTES 4096
 
+/* By the clock, for a child that waits: for a disk, or for a lock that another thread of ours held when the process was copied. Our own
+ * memory is safe from that with the C library's allocator, but not with that of the address sanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { MOST_WAIT_S = 3, MOST_TRIES = 10 };
+#else
+enum { MOST_WAIT_S = 600, MOST_TRIES = 2 };
+#endif
+
 /* The head of a child's answer. */
 typedef struct answer {
     sw_status status;
@@ -185,16 +193,25 @@ sw_status sw_h5_take_answer(int from, bool *whole, sw_error *err)
 static void answer_from_child(int to, const sw_h5_reading *r)
 {
     sw_error error = {0};
+    sigset_t late;
     sw_h5_settle_child(to);
     sw_h5_limit_work(r->bytes);
+    signal(SIGALRM, SIG_DFL);
+    sigemptyset(&late);
+    sigaddset(&late, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &late, NULL);
+    alarm(MOST_WAIT_S);
     sw_status status = r->read(r->ctx, &error);
     bool sent = sw_h5_answer(to, status, &error) && (status != SW_OK || r->send(r->ctx, to));
     _exit(sent ? 0 : 1); /* ban-waiver: the child ends here */
 }
 
-static sw_status take_answer(int from, const sw_h5_reading *r, bool *whole, sw_error *err)
+/* *silent: it gave no sign at all. */
+static sw_status take_answer(int from, const sw_h5_reading *r, bool *silent, bool *whole, sw_error *err)
 {
-    SW_TRY(sw_h5_take_answer(from, whole, err));
+    sw_status status = sw_h5_take_answer(from, whole, err);
+    *silent = !*whole;
+    SW_TRY(status);
     return *whole ? r->take(r->ctx, from, whole, err) : SW_OK;
 }
 
@@ -205,13 +222,16 @@ sw_status sw_h5_lost_child(const char *path, size_t bytes, int state, sw_error *
                             (int)most_seconds(bytes));
     if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL) /* the system's way where memory is short; no fault of the file's */
         return sw_error_set(err, SW_E_IO, "%s: the process that read it was killed (is memory short?); try again", path);
+    if (state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGALRM)
+        return sw_error_set(err, SW_E_IO, "%s: reading it did not end within %d s; is its disk there?", path, MOST_WAIT_S);
     return sw_error_set(err, SW_E_FORMAT, "%s: the HDF5 library crashed on it; the file is damaged, make it again", path);
 }
 
-sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
+/* One child; *again: it was stopped by the clock before it gave a sign. */
+static sw_status try_once(const sw_h5_reading *r, bool *again, sw_error *err)
 {
     int ends[2], state = -1;
-    bool whole = false;
+    bool whole = false, silent = true;
     sw_h5_quiet q = sw_h5_hush(); /* nobody is within HDF5 when the process is copied */
     if (pipe2(ends, O_CLOEXEC) != 0) {
         int why = errno;
@@ -223,10 +243,20 @@ sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
     int why = errno;
     sw_h5_unhush(&q);
     close(ends[1]);
-    sw_status status = child > 0 ? take_answer(ends[0], r, &whole, err) : SW_OK;
+    sw_status status = child > 0 ? take_answer(ends[0], r, &silent, &whole, err) : SW_OK;
     close(ends[0]); /* a child that still writes ends by that */
     if (child < 0) return sw_error_set(err, SW_E_IO, "%s: no process to read it in: %s", r->path, strerror(why));
     while (waitpid(child, &state, 0) < 0 && errno == EINTR) {}
+    *again = silent && state != -1 && WIFSIGNALED(state) && WTERMSIG(state) == SIGALRM;
     if (status == SW_OK && !whole) return sw_h5_lost_child(r->path, r->bytes, state, err);
     return status;
+}
+
+sw_status sw_h5_read_apart(const sw_h5_reading *r, sw_error *err)
+{
+    for (int tries = 1;; tries++) {
+        bool again = false;
+        sw_status status = try_once(r, &again, err);
+        if (!again || tries == MOST_TRIES) return status;
+    }
 }

@@ -43,6 +43,22 @@ static double besides(const sw_trainer *t, const sw_memory_cost *cost)
     return 2.0 * cost->held + WORKER_BYTES * (double)(workers > 0 ? workers : sw_cpu_count());
 }
 
+/* Without an encoder nothing is gained by parts of a step. */
+static void take_whole(sw_trainer *t)
+{
+    int64_t most = t->config.train.batch_bags * t->scales.plan.total, limit = 1000000; /* that of the key */
+    int64_t *chunk = &t->config.train.chunk_patches;
+    if (*chunk == 0) *chunk = most < limit ? most : limit;
+}
+
+/* What is read of features, besides what the loader holds. */
+static double of_features(const sw_trainer *t)
+{
+    int dim = sw_store_feature_dim(t->store);
+    double slide = (double)largest_slide(t) * dim * (double)sizeof(float);
+    return dim == 0 ? 0.0 : (double)((int64_t)t->config.data.cache_mb << 20) + slide * SW_FEATURES_AHEAD;
+}
+
 /* One of the two chunks: measured, chosen if it is not given, and a warning if what is given does not fit. */
 static sw_status fit(sw_trainer *t, bool training, double budget, int64_t *chunk, sw_error *err)
 {
@@ -51,17 +67,20 @@ static sw_status fit(sw_trainer *t, bool training, double budget, int64_t *chunk
     sw_loader_options lo = sw_loader_options_of(&t->config);
     char need[32], have[32];
     SW_TRY(sw_memory_measure(t->model, (int)t->config.augment.crop_px, training, &cost, err));
-    load.other = besides(t, &cost);
+    load.other = besides(t, &cost) + of_features(t);
     load.patches = training ? t->config.train.batch_bags * t->scales.plan.total : largest_slide(t);
     if (training) {
-        load.waiting = lo.ahead;
+        load.waiting = sw_store_feature_dim(t->store) > 0 ? SW_FEATURES_AHEAD : lo.ahead;
         load.other += PLAN_BYTES * (double)(lo.ahead + 2) * (double)load.patches;
     }
     if (*chunk == 0) SW_TRY(sw_memory_pick(&cost, &load, budget, training ? 0 : EVAL_CHUNK, "run.memory", chunk, err));
     double total = sw_memory_total(&cost, &load, *chunk);
     if (total > t->memory_estimate) t->memory_estimate = total;
     if (training && total < budget) t->keep_bytes = (int64_t)(budget - total); /* pixels that need not be decoded twice */
-    if (total > budget)
+    if (total > budget && cost.px == 0)
+        sw_log_warning(t->sink, "%s needs about %s, more than run.memory (%s)", training ? "a step" : "the largest slide",
+                       sw_bytes_text((int64_t)total, need, sizeof need), sw_bytes_text((int64_t)budget, have, sizeof have));
+    else if (total > budget)
         sw_log_warning(t->sink, "%s is %lld, which needs about %s, more than run.memory (%s)",
                        training ? "train.chunk_patches" : "eval.chunk_patches", (long long)*chunk,
                        sw_bytes_text((int64_t)total, need, sizeof need), sw_bytes_text((int64_t)budget, have, sizeof have));
@@ -74,6 +93,7 @@ sw_status sw_trainer_choose_chunks(sw_trainer *t, bool resumed, sw_error *err)
     int64_t *train = &t->config.train.chunk_patches, *eval = &t->config.eval.chunk_patches;
     double budget = sw_memory_budget(t->config.run.memory);
     if (resumed) SW_TRY(take_recorded(t, err));
+    if (sw_store_feature_dim(t->store) > 0) take_whole(t);
     if (budget > 0.0) {
         SW_TRY(fit(t, true, budget, train, err));
         SW_TRY(fit(t, false, budget, eval, err));

@@ -12,7 +12,8 @@
 #include "train/step.h"
 #include "train/trainer.h"
 
-enum { MEASURED = 32, WARM = 4 };       /* patches */
+enum { MEASURED = 32, WARM = 4 };       /* patches, */
+enum { MEASURED_ROWS = 1024 };          /* and where they are features */
 enum { LARGE_SLIDE = 10000 };           /* patches of the largest slide, where no store tells */
 enum { TRAIN_CHUNK = 128 };             /* without run.memory */
 
@@ -87,11 +88,14 @@ static sw_status look_at_data(plan *p, sw_error *err)
 {
     sw_trainer *t = &p->t;
     const sw_config *c = &t->config;
-    bool store = given(p, "data.store", c->data.store, "slides and their patches are not checked");
+    bool features = *c->data.features;
+    bool store = features ? given(p, "data.features", c->data.features, "slides and their features are not checked, which are taken to be 1024 wide")
+                          : given(p, "data.store", c->data.store, "slides and their patches are not checked");
     bool labels = given(p, "data.labels", c->data.labels, "bags, steps and hours are not known");
     given(p, "run.out", c->run.out, "train needs it");
     p->largest = LARGE_SLIDE;
-    p->out->bag_patches = sw_config_bag_patches(c);
+    p->out->bag_patches = c->bag.patches > 0 ? sw_config_bag_patches(c) : LARGE_SLIDE;
+    if (c->bag.patches == 0 && !(store && labels)) note(p, "bag.patches is 0: a bag of %d patches is assumed", LARGE_SLIDE);
     if (store) SW_TRY(sw_trainer_open_store(t, err));
     if (!labels) return SW_OK;
     SW_TRY(known_dataset(p, err));
@@ -133,14 +137,20 @@ static sw_status noise(const sw_trainer *t, sw_shape shape, sw_tensor *out, sw_e
     return sw_tensor_from(&t->be->device, SW_F32, shape, host, out, err);
 }
 
+/* What comes in: pixels, or features. */
+static sw_shape input_shape(const sw_trainer *t, int64_t n)
+{
+    int64_t px = t->config.augment.crop_px;
+    return sw_model_has_encoder(t->model) ? SW_SHAPE(n, 3, px, px) : SW_SHAPE(n, sw_model_dim(t->model));
+}
+
 /* Forward, without a gradient: encoder for n patches [n, 3, px, px], or aggregator for a bag of n [1, n, dim]. */
 static sw_status forward(const sw_trainer *t, int64_t n, bool encoder, double *macs, double *seconds, sw_error *err)
 {
     SW_CLEANUP(tape_drop) sw_tape *tape = NULL;
     SW_CLEANUP(sw_tensor_release) sw_tensor x = {0};
     sw_nn_mode mode = sw_nn_mode_eval();
-    int64_t px = t->config.augment.crop_px;
-    SW_TRY(noise(t, encoder ? SW_SHAPE(n, 3, px, px) : SW_SHAPE(1, n, sw_model_dim(t->model)), &x, err));
+    SW_TRY(noise(t, encoder ? input_shape(t, n) : SW_SHAPE(1, n, sw_model_dim(t->model)), &x, err));
     int64_t begun = sw_now_ns();
     SW_TRY(sw_tape_new(t->be, false, &tape, err));
     sw_var *in = sw_tape_constant(tape, &x);
@@ -157,7 +167,8 @@ static sw_status count_macs(plan *p, sw_error *err)
 {
     enum { UNIT = 8 };
     double y[3], seconds, n = (double)p->out->bag_patches / UNIT;
-    SW_TRY(forward(&p->t, 1, true, &p->out->patch_macs, &seconds, err));
+    if (sw_model_has_encoder(p->t.model)) SW_TRY(forward(&p->t, 1, true, &p->out->patch_macs, &seconds, err));
+    else p->out->patch_macs = 0.0;
     for (int i = 0; i < 3; i++) SW_TRY(forward(&p->t, (i + 1) * UNIT, false, &y[i], &seconds, err));
     double square = (y[2] - 2.0 * y[1] + y[0]) / 2.0, slope = y[1] - y[0] - 3.0 * square;
     double bag = y[0] + slope * (n - 1.0) + square * (n * n - 1.0);
@@ -168,9 +179,8 @@ static sw_status count_macs(plan *p, sw_error *err)
 static sw_status noisy_pixels(void *ctx, int64_t chunk, sw_tensor *out, sw_error *err)
 {
     const sw_trainer *t = ctx;
-    int64_t px = t->config.augment.crop_px;
     (void)chunk;
-    return noise(t, SW_SHAPE(t->state.chunk_patches, 3, px, px), out, err);
+    return noise(t, input_shape(t, t->state.chunk_patches), out, err);
 }
 
 /* A step of one bag of n patches, in as many passes as a real step takes. */
@@ -194,10 +204,11 @@ static sw_status measure_speed(plan *p, sw_error *err)
 {
     sw_train_plan *o = p->out;
     double macs, seconds;
-    int64_t n = p->out->chunk_patches < MEASURED ? p->out->chunk_patches : MEASURED;
+    bool pixels = sw_model_has_encoder(p->t.model);
+    int64_t most = pixels ? MEASURED : MEASURED_ROWS, n = p->out->chunk_patches < most ? p->out->chunk_patches : most;
     if (o->bag_patches * o->batch_bags < n) n = o->bag_patches * o->batch_bags;
-    SW_TRY(forward(&p->t, n, true, &macs, &seconds, err)); /* the first pass pays for memory and plans */
-    SW_TRY(forward(&p->t, n, true, &macs, &seconds, err));
+    SW_TRY(forward(&p->t, n, pixels, &macs, &seconds, err)); /* the first pass pays for memory and plans */
+    SW_TRY(forward(&p->t, n, pixels, &macs, &seconds, err));
     o->eval_patches_per_second = (double)n / seconds;
     SW_TRY(time_step(p, n < WARM ? n : WARM, &seconds, err));
     SW_TRY(time_step(p, n, &seconds, err));
@@ -230,6 +241,7 @@ static sw_status measure_memory(plan *p, sw_error *err)
         int64_t chunk = training ? t->config.train.chunk_patches : t->config.eval.chunk_patches;
         if (chunk == 0 && budget > 0.0)
             SW_TRY(sw_memory_pick(&cost, &load, budget, training ? 0 : 64, "run.memory", &chunk, err));
+        if (chunk == 0 && !sw_model_has_encoder(t->model)) chunk = load.patches;
         if (chunk == 0) chunk = training ? TRAIN_CHUNK : 64;
         if (chunk > load.patches) chunk = load.patches;
         if (training) o->chunk_patches = chunk;

@@ -61,7 +61,8 @@ sw_status sw_train_plan_text(const sw_train_plan *p, char **text, sw_error *err)
     char encoder[32], all[32], patch[32], bag[32];
     sw_buf_printf(&b, "parameters     %s (encoder %s)\n", si((double)p->parameters, all, sizeof all),
                   si((double)p->encoder_parameters, encoder, sizeof encoder));
-    sw_buf_printf(&b, "FLOPs          %s per patch, %s per bag (forward; with the gradient about three times as many)\n",
+    if (p->patch_macs == 0.0) sw_buf_printf(&b, "FLOPs          %s per bag (forward; with the gradient about three times as many)\n", si(2.0 * p->bag_macs, bag, sizeof bag));
+    else sw_buf_printf(&b, "FLOPs          %s per patch, %s per bag (forward; with the gradient about three times as many)\n",
                   si(2.0 * p->patch_macs, patch, sizeof patch), si(2.0 * p->bag_macs, bag, sizeof bag));
     put_bags(&b, p);
     put_measured(&b, p);

@@ -28,10 +28,11 @@ static sw_status load_config(sw_trainer *t, sw_error *err)
     SW_TRY(sw_config_load(o->config_path, o->sets, o->n_sets, &t->config, err));
     const sw_config *c = &t->config;
     SW_TRY(refuse_placeholder("data.store", c->data.store, err));
+    SW_TRY(refuse_placeholder("data.features", c->data.features, err));
     SW_TRY(refuse_placeholder("data.labels", c->data.labels, err));
     SW_TRY(refuse_placeholder("encoder.weights", c->encoder.weights, err));
     SW_TRY(refuse_placeholder("run.out", c->run.out, err));
-    if (!*c->data.store)
+    if (!*c->data.store && !*c->data.features)
         return sw_error_set(err, SW_E_INVALID, "data.store is not set; tile the slides (slidewise tile SLIDES --store DIR) "
                                                "and name the store");
     if (!*c->data.labels)
@@ -86,9 +87,21 @@ static sw_status open_slides(sw_trainer *t, sw_error *err)
     return sw_store_open_slides(&o, &t->store, err);
 }
 
+static sw_status open_features(sw_trainer *t, sw_error *err)
+{
+    const sw_config *c = &t->config;
+    sw_store_features_options o = sw_store_features_options_default();
+    o.path = c->data.features;
+    o.cache_bytes = c->data.cache_mb << 20;
+    o.threads = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads);
+    o.sink = t->sink;
+    return sw_store_open_features(&o, &t->store, err);
+}
+
 sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
+    if (*c->data.features) return open_features(t, err);
     if (strcmp(c->data.store, "none") == 0) return open_slides(t, err);
     SW_TRY(sw_store_open(c->data.store, &t->store, err));
     for (size_t i = 0; i < sw_store_part_count(t->store); i++) {
@@ -191,6 +204,7 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
     SW_TRY(sw_backend_precision(t->be, precision[c->run.precision], &t->use.activations, err));
     mo.blank = blank;
     mo.blank_encoder = *c->encoder.weights != '\0';
+    if (*c->data.features) mo.mil.input_dim = t->store ? sw_store_feature_dim(t->store) : SW_ASSUMED_DIM;
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
     sw_model_set_activations(t->model, t->use.activations);
     if (*c->encoder.weights && !blank) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
@@ -271,6 +285,7 @@ static sw_status make_loader(sw_trainer *t, sw_error *err)
     const sw_config *c = &t->config;
     sw_loader_options lo = sw_loader_options_of(c);
     lo.keep_bytes = t->keep_bytes;
+    if (sw_store_feature_dim(t->store) > 0) lo.ahead = SW_FEATURES_AHEAD;
     int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: at most all CPUs */
     SW_TRY(sw_pool_new(workers, &t->pool, err));
     sw_pool_step_back(t->pool, 10); /* they fill the gaps that computing leaves */

@@ -83,7 +83,8 @@ static sw_status pixels(void *ctx, int64_t chunk, sw_tensor *out, sw_error *err)
     const sw_trainer *t = ctx;
     const sw_pixel_chunk *c = NULL;
     SW_TRY(sw_loader_chunk(t->loader, chunk, &c, err));
-    sw_status status = sw_tensor_from(&t->be->device, SW_F32, SW_SHAPE(c->count, 3, c->px, c->px), c->images, out, err);
+    sw_shape shape = c->dim > 0 ? SW_SHAPE(c->count, c->dim) : SW_SHAPE(c->count, 3, c->px, c->px);
+    sw_status status = sw_tensor_from(&t->be->device, SW_F32, shape, c->images, out, err);
     sw_loader_done(t->loader);
     return status;
 }
@@ -295,7 +296,7 @@ static void describe(const sw_trainer *t, const sw_epoch_record *r)
 static sw_status sound_alarms(sw_trainer *t, const sw_epoch_record *r, sw_error *err)
 {
     char text[300];
-    sw_watch_case of = {.epoch = r->epoch, .loss = r->train_loss, .encoder_frozen = t->config.encoder.frozen,
+    sw_watch_case of = {.epoch = r->epoch, .loss = r->train_loss, .encoder_frozen = t->config.encoder.frozen || !sw_model_has_encoder(t->model),
                         .guessing = t->task.survival ? NAN : log((double)t->dataset->n_classes)};
     for (int a = 0; a < SW_ALARMS; a++) {
         if ((t->state.alarms >> a & 1) || !sw_watch_judge(&r->watch, &of, (sw_watch_alarm)a, text, sizeof text)) continue;

@@ -18,6 +18,8 @@
 #include "train/runlog.h"
 #include "train/state.h"
 
+enum { SW_ASSUMED_DIM = 1024 };   /* of features, in a plan without any */
+enum { SW_FEATURES_AHEAD = 3 };   /* steps whose features are read while one is computed: files are read one by one */
 enum { SW_MAIN, SW_EMA, SW_VIEWS }; /* the trained model, and its moving average */
 
 typedef struct sw_trainer {
@@ -56,7 +58,7 @@ typedef struct sw_trainer {
 sw_status sw_trainer_open(sw_trainer *t, const sw_train_options *options, sw_error *err) SW_MUST_CHECK;
 void sw_trainer_close(sw_trainer *t);
 bool sw_is_placeholder(const char *text); /* "<what belongs here>", as in experiments/ */
-sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* data.store, or slides and coordinates */
+sw_status sw_trainer_open_store(sw_trainer *t, sw_error *err) SW_MUST_CHECK; /* data.store, slides and coordinates, or features */
 /* Backend, model, average, optimiser and schedule. `blank`: values do not matter, no weights are read. */
 sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error *err) SW_MUST_CHECK;
 

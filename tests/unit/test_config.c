@@ -143,8 +143,8 @@ TEST(out_of_range)
               "config.yaml:4: train.lr: 0 is out of range; allowed: above 0, at most 100");
     CHECK_STR(refusal("augment:\n  hflip: 1.5\n", NULL),
               "config.yaml:2: augment.hflip: 1.5 is out of range; allowed: 0 to 1 probability");
-    CHECK_STR(refusal("bag:\n  patches: 0\n", NULL),
-              "config.yaml:2: bag.patches: 0 is out of range; allowed: 1 to 1000000 patches");
+    CHECK_STR(refusal("bag:\n  patches: -1\n", NULL),
+              "config.yaml:2: bag.patches: -1 is out of range; allowed: 0 to 1000000 patches");
     CHECK_STR(refusal("", "bag.divisor=0.5"), "--set: bag.divisor: 0.5 is out of range; allowed: 1 to 1000000");
 }
 
