@@ -32,7 +32,7 @@ typedef struct sw_aggregator_options {
     bool ffn;                /* false: residual MLP after the projection */
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
-    int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd: width of the attention; 0: 128, 384, 32, 256 and 128 */
+    int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd, chief: width of the attention; 0: 128, 384, 32, 256, 128 and 256 */
     int layers;              /* vitmil: layers of attention; rrtmil: the same, the last one across regions. 2 */
     sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
     int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
@@ -56,6 +56,7 @@ typedef struct sw_aggregator_options {
     int groups;              /* dtfd: pseudo-bags of a bag. 5 */
     sw_mil_distill distill;  /* dtfd: afs */
     bool shuffle;            /* dtfd: true; false: groups of neighbours in the bag */
+    int organ;               /* chief: row of its text embeddings; -1, none: without text */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 

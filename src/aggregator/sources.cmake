@@ -4,6 +4,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/abmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/clam.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/dsmil.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/chief.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/dtfd.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/mean.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/parts.c

@@ -42,6 +42,8 @@ typedef enum sw_cfg_eval_stats { SW_CFG_STATS_RUNNING, SW_CFG_STATS_BATCH } sw_c
 typedef enum sw_cfg_attn_plus { SW_CFG_PLUS_OFF, SW_CFG_PLUS_FIXED, SW_CFG_PLUS_LEARNABLE } sw_cfg_attn_plus;
 typedef enum sw_cfg_pool { SW_CFG_POOL_ATTN, SW_CFG_POOL_MEAN, SW_CFG_POOL_MAX } sw_cfg_pool;
 typedef enum sw_cfg_gate { SW_CFG_GATE_REFERENCE, SW_CFG_GATE_DOT } sw_cfg_gate;
+/* SW_CFG_ORGAN_NONE + 1 + i: organ i of CHIEF's text embeddings. */
+typedef enum sw_cfg_organ { SW_CFG_ORGAN_NONE, SW_CFG_ORGAN_BRAIN, SW_CFG_ORGAN_SOFT_TISSUE = 19 } sw_cfg_organ;
 typedef enum sw_cfg_distill { SW_CFG_DISTILL_AFS, SW_CFG_DISTILL_MAXS, SW_CFG_DISTILL_MAXMINS, SW_CFG_DISTILL_MAS } sw_cfg_distill;
 typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG } sw_cfg_pos;
 typedef enum sw_cfg_instance_loss { SW_CFG_INSTANCE_SVM, SW_CFG_INSTANCE_CE } sw_cfg_instance_loss;
@@ -156,6 +158,7 @@ typedef struct sw_config {
         int64_t groups;
         sw_cfg_distill distill;
         bool shuffle;
+        sw_cfg_organ organ;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

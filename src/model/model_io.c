@@ -249,6 +249,7 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_int(&w, "groups", o->mil.groups);
     sw_json_put_string(&w, "distill", distill_names[o->mil.distill]);
     sw_json_put_bool(&w, "shuffle", o->mil.shuffle);
+    sw_json_put_int(&w, "organ", o->mil.organ);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -330,6 +331,7 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.groups = (int)sw_json_integer(sw_json_get(r, "groups"), o.mil.groups);
     o.mil.distill = (sw_mil_distill)distill;
     o.mil.shuffle = sw_json_truth(sw_json_get(r, "shuffle"), true);
+    o.mil.organ = (int)sw_json_integer(sw_json_get(r, "organ"), o.mil.organ);
     *out = o;
     return SW_OK;
 }

@@ -185,6 +185,7 @@ static sw_model_options model_options(const sw_config *c, int outputs)
                     : c->aggregator.distill == SW_CFG_DISTILL_MAS     ? SW_DISTILL_MAS
                                                                       : SW_DISTILL_AFS;
     o.mil.shuffle = c->aggregator.shuffle;
+    o.mil.organ = (int)c->aggregator.organ - (int)SW_CFG_ORGAN_BRAIN;
     return o;
 }
 

@@ -14,6 +14,9 @@ import torch.nn.functional as F
 torch.set_default_dtype(torch.float64)
 
 
+BUFFERS = {"organ_embedding"}
+
+
 class Params:
     """Makes parameters as they are asked for, and remembers their order."""
 
@@ -266,6 +269,20 @@ def clam_mb(p, c, x):
     return clam(p, c, x, True)
 
 
+def chief(p, c, x):
+    k, dim, hidden = c["classes"], c["inner_dim"], c["hidden"]
+    organs = p("organ_embedding", 19, 768).detach()
+    h = act(c, p.linear(x, "attention_net.0", dim))
+    u = torch.tanh(p.linear(h, "attention_net.3.attention_a.0", hidden)) * torch.sigmoid(p.linear(h, "attention_net.3.attention_b.0", hidden))
+    a = torch.softmax(p.linear(u, "attention_net.3.attention_c", 1).transpose(1, 2), -1)
+    s = (a @ h).squeeze(1)
+    p("classifiers.weight", k, dim), p("classifiers.bias", k)
+    for name, out, width in [(f"instance_classifiers.{i}", 2, dim) for i in range(k)] + [("att_head.fc1", hidden, dim), ("att_head.fc2", 1, hidden)]:
+        p(name + ".weight", out, width), p(name + ".bias", out)
+    text = F.relu(p.linear(organs[c["organ"]], "text_to_vision.0", dim))
+    return p.linear(s + text if c["organ"] >= 0 else s, "classifiers", k), a, None
+
+
 def wikg(p, c, x):
     dim, k = c["inner_dim"], c["topk"]
     x = F.leaky_relu(p.linear(x, "_fc1.0", dim))
@@ -343,7 +360,7 @@ def run(make, **changes):
         loss = 0.5 * loss + 0.5 * F.cross_entropy(second, labels)
     loss.backward()
     c.update(logits=numbers(logits), attention=numbers(attention) if attention is not None and c["n"] <= 40 else [], loss=float(f"{loss.item():.14g}"), keys=list(p.of),
-             grads={k: float(f"{0 if v.grad is None else v.grad.norm().item():.12g}") for k, v in p.of.items()})
+             grads={k: float(f"{0 if v.grad is None else v.grad.norm().item():.12g}") for k, v in p.of.items() if k not in BUFFERS})
     return c
 
 
@@ -363,6 +380,8 @@ cases = [
     run(wikg, name="WiKG of two bags", topk=4, pool="attn"),
     run(wikg, name="WiKG of two bags, dot product, largest", topk=5, pool="max", gate_dot=1, n=33),
     run(wikg, name="WiKG with fewer patches than links", topk=6, pool="attn", n=4),
+    run(chief, name="CHIEF of two bags", hidden=24, organ=18, norm=0),
+    run(chief, name="CHIEF without text", hidden=24, organ=-1, norm=0, act="relu"),
     run(dtfd, name="DTFD of two bags", groups=3, distill="afs", shuffle=0),
     run(dtfd, name="DTFD of two bags, most for the last class", groups=3, distill="maxs", shuffle=0, act="relu", amplitude=0.6),
     run(dtfd, name="DTFD of two bags, and least for it", groups=4, distill="maxmins", shuffle=0, n=33),

@@ -50,7 +50,7 @@ static sw_aggregator_options options_of(const sw_json *c)
     const struct {
         const char *key;
         int *to;
-    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}};
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}, {"organ", &o.organ}, {"hidden", &o.hidden}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
         if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
@@ -198,8 +198,8 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 /* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
-    run_file(backend, dtype, tol, "golden/aggregators.json", 20);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 20);
+    run_file(backend, dtype, tol, "golden/aggregators.json", 21);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 22);
 }
 
 TEST(golden_on_ref_in_double)
@@ -292,5 +292,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, dsmil, dtfd, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, chief, dsmil, dtfd, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
 }
