@@ -43,6 +43,9 @@ typedef struct sw_norm_pool_attr {
 typedef struct sw_layer_norm_attr {
     double eps;
 } sw_layer_norm_attr;
+typedef struct sw_rms_norm_attr {
+    double eps;
+} sw_rms_norm_attr;
 typedef struct sw_min_max_attr {
     double eps;
 } sw_min_max_attr;

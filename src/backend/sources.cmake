@@ -10,6 +10,7 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_loss.c
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_norm.c
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_select.c
+  ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_scan.c
   ${CMAKE_SOURCE_DIR}/src/backend/ref/ref_shape.c
 )
 include(${CMAKE_SOURCE_DIR}/src/backend/cpu/sources.cmake)

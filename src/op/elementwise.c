@@ -22,6 +22,7 @@ ACTIVATION(gelu)
 ACTIVATION(tanh)
 ACTIVATION(sigmoid)
 ACTIVATION(reciprocal)
+ACTIVATION(silu)
 
 sw_status sw_infer_cast(SW_INFER_ARGS)
 {

@@ -66,5 +66,8 @@ sw_status sw_infer_gather(SW_INFER_ARGS);
 sw_status sw_infer_min_max(SW_INFER_ARGS);
 sw_status sw_infer_reciprocal(SW_INFER_ARGS);
 sw_status sw_infer_mean_rows(SW_INFER_ARGS);
+sw_status sw_infer_silu(SW_INFER_ARGS);
+sw_status sw_infer_rms_norm(SW_INFER_ARGS);
+sw_status sw_infer_scan2d(SW_INFER_ARGS);
 
 #endif

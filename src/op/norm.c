@@ -68,3 +68,20 @@ sw_status sw_infer_layer_norm(SW_INFER_ARGS)
     dtype[0] = dtype[1] = dtype[2] = x->dtype;
     return SW_OK;
 }
+
+sw_status sw_infer_rms_norm(SW_INFER_ARGS)
+{
+    const sw_tensor *x = in[0];
+    sw_op_text a;
+    SW_TRY(sw_op_need_float("rms_norm", "x", x, 1, err));
+    SW_TRY(sw_op_need_eps("rms_norm", ((const sw_rms_norm_attr *)attr_)->eps, err));
+    int last = x->shape.rank - 1;
+    if (x->shape.dim[last] < 1) {
+        return sw_error_set(err, SW_E_INVALID, "rms_norm: the last dimension of x %s is empty", sw_op_shape(x, &a));
+    }
+    SW_TRY(sw_op_need_vector("rms_norm", "gain", in[1], x->shape.dim[last], x, false, err));
+    shape[0] = x->shape;
+    shape[1] = sw_shape_of(last, x->shape.dim);
+    dtype[0] = dtype[1] = x->dtype;
+    return SW_OK;
+}

@@ -47,6 +47,9 @@ static const sw_op_def table[] = {
     ROW(MIN_MAX, sw_infer_min_max, sizeof(sw_min_max_attr), 0),
     ROW(RECIPROCAL, sw_infer_reciprocal, 0, 0),
     ROW(MEAN_ROWS, sw_infer_mean_rows, 0, 0),
+    ROW(SILU, sw_infer_silu, 0, 0),
+    ROW(RMS_NORM, sw_infer_rms_norm, sizeof(sw_rms_norm_attr), 0),
+    ROW(SCAN2D, sw_infer_scan2d, 0, 0),
     ROW(CONV_NORM, sw_infer_conv_norm, sizeof(sw_conv_norm_attr), 0),
     ROW(FILL, NULL, sizeof(sw_fill_attr), 0),
     ROW(COPY, NULL, 0, 0),
@@ -139,6 +142,7 @@ double sw_op_macs(sw_op_id op, const void *attr, const sw_tensor *const *in, con
     case SW_OP_ATTEND_ONE: return outputs * (double)x->dim[1] * (double)(x->dim[2] + 1);
     case SW_OP_ATTEND:
         return (double)(x->dim[0] * x->dim[1]) * (double)in[1]->shape.dim[1] * (double)(x->dim[2] + in[2]->shape.dim[2]);
+    case SW_OP_SCAN2D: return 3.0 * outputs * (double)in[2]->shape.dim[1]; /* along, down, and out */
     default: return 0.0;
     }
 }

@@ -5,5 +5,6 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/op/infer.c
   ${CMAKE_SOURCE_DIR}/src/op/norm.c
   ${CMAKE_SOURCE_DIR}/src/op/op.c
+  ${CMAKE_SOURCE_DIR}/src/op/scan.c
   ${CMAKE_SOURCE_DIR}/src/op/shape.c
 )

@@ -198,3 +198,19 @@ sw_var *sw_reciprocal(sw_tape *t, sw_var *x)
 {
     return OP(t, SW_OP_RECIPROCAL, NULL, x);
 }
+
+sw_var *sw_silu(sw_tape *t, sw_var *x)
+{
+    return OP(t, SW_OP_SILU, NULL, x);
+}
+
+sw_var *sw_rms_norm(sw_tape *t, sw_var *x, sw_var *gain, double eps)
+{
+    const sw_rms_norm_attr attr = {eps};
+    return OP(t, SW_OP_RMS_NORM, &attr, x, gain);
+}
+
+sw_var *sw_scan2d(sw_tape *t, sw_var *u, sw_var *delta, sw_var *a_log, sw_var *b, sw_var *c, sw_var *d)
+{
+    return OP(t, SW_OP_SCAN2D, NULL, u, delta, a_log, b, c, d);
+}

@@ -56,5 +56,10 @@ sw_var *sw_gather(sw_tape *t, sw_var *x, sw_var *index);
 sw_var *sw_min_max(sw_tape *t, sw_var *x, double eps);
 sw_var *sw_reciprocal(sw_tape *t, sw_var *x);
 sw_var *sw_mean_rows(sw_tape *t, sw_var *x);
+sw_var *sw_silu(sw_tape *t, sw_var *x);
+sw_var *sw_rms_norm(sw_tape *t, sw_var *x, sw_var *gain, double eps); /* x / sqrt(mean(x^2) + eps) * gain, of each row */
+/* Selective scan of a grid of cells, along the rows and then down the columns: u, delta [r, q, e], a_log [e, n], b, c [r, q, n],
+ * d [e] -> [r, q, e]; ops.def has the equations. No state of a cell is kept: backward scans again. */
+sw_var *sw_scan2d(sw_tape *t, sw_var *u, sw_var *delta, sw_var *a_log, sw_var *b, sw_var *c, sw_var *d);
 
 #endif

@@ -245,6 +245,29 @@ TEST(products_by_hand)
     on_each(products);
 }
 
+/* Rates of ln 2 a step: all is halved from cell to cell. */
+static void scans(sw_backend *be)
+{
+    const double ln2 = 0.69314718055994531, u[4] = {1 / ln2, 2 / ln2, 3 / ln2, 4 / ln2}, zero[4] = {0}, one[4] = {1, 1, 1, 1}, d[1] = {10 * ln2};
+    /* along the rows 1, 2.5, 3, 5.5; then down the columns 1, 2.5, 3.5, 6.75 */
+    const double y[4] = {11, 22.5, 33.5, 46.75};
+    sw_tensor in[6] = {tensor_of(be, SHAPE(2, 2, 1), u),   tensor_of(be, SHAPE(2, 2, 1), zero), tensor_of(be, SHAPE(1, 1), zero),
+                       tensor_of(be, SHAPE(2, 2, 1), one), tensor_of(be, SHAPE(2, 2, 1), one),  tensor_of(be, SHAPE(1), d)};
+    expect(be, SW_OP_SCAN2D, NULL, in, 6, y, 4, 1e-5);
+    const double x[3] = {0, 1, -2}, silu[3] = {0, 0.73105857863, -0.238405844044};
+    in[0] = tensor_of(be, SHAPE(3), x);
+    expect(be, SW_OP_SILU, NULL, in, 1, silu, 3, 1e-6);
+    const double sides[2] = {3, 4}, gain[2] = {1, 2}, normed[2] = {0.848528137424, 2.26274169980};
+    in[0] = tensor_of(be, SHAPE(1, 2), sides);
+    in[1] = tensor_of(be, SHAPE(2), gain);
+    expect(be, SW_OP_RMS_NORM, &(sw_rms_norm_attr){1e-12}, in, 2, normed, 2, 1e-6);
+}
+
+TEST(scans_by_hand)
+{
+    on_each(scans);
+}
+
 static void selections(sw_backend *be)
 {
     /* each row's largest, the first on ties; lowest and highest at 0 and 1; rows by number, also twice */

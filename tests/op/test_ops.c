@@ -110,6 +110,13 @@ static const op_case cases[] = {
     {"min max", SW_OP_MIN_MAX, A(sw_min_max_attr, 1e-8), {S(3, 2, 11)}, .saved = 4, NEAR},
     {"reciprocal", SW_OP_RECIPROCAL, NULL, {S(3, 17)}, .positive = 1, NEAR},
     {"mean rows", SW_OP_MEAN_ROWS, NULL, {S(2, 9, 5)}, NEAR},
+    {"silu", SW_OP_SILU, NULL, {S(3, 37)}, NEAR},
+    {"rms norm", SW_OP_RMS_NORM, A(sw_rms_norm_attr, 1e-5), {S(2, 3, 33), S(33)}, NEAR},
+    {"rms norm of one", SW_OP_RMS_NORM, A(sw_rms_norm_attr, 0.5), {S(5, 1), S(1)}, NEAR},
+    {"scan2d", SW_OP_SCAN2D, NULL, {S(5, 4, 3), S(5, 4, 3), S(3, 2), S(5, 4, 2), S(5, 4, 2), S(3)}, NEAR},
+    {"scan2d along", SW_OP_SCAN2D, NULL, {S(1, 7, 19), S(1, 7, 19), S(19, 3), S(1, 7, 3), S(1, 7, 3), S(19)}, NEAR},
+    {"scan2d down", SW_OP_SCAN2D, NULL, {S(6, 1, 33), S(6, 1, 33), S(33, 1), S(6, 1, 1), S(6, 1, 1), S(33)}, NEAR},
+    {"scan2d of one cell", SW_OP_SCAN2D, NULL, {S(1, 1, 5), S(1, 1, 5), S(5, 4), S(1, 1, 4), S(1, 1, 4), S(5)}, NEAR},
     {"conv norm stem", SW_OP_CONV_NORM, FOLD(2, 3, true), {S(2, 3, 9, 11), S(32, 3, 7, 7), S(32), S(32), S(32), S(32)},
      .absent = 64, .positive = 32, NEAR},
     {"conv norm 3x3", SW_OP_CONV_NORM, FOLD(1, 1, true), {S(2, 32, 7, 5), S(16, 32, 3, 3), S(16), S(16), S(16), S(16)},
@@ -154,6 +161,9 @@ static const op_case large[] = {
      {S(2, 1024, 32), S(2, 1024, 32), S(2, 1024)}, NEAR},
     {"attend 500", SW_OP_ATTEND, A(sw_attend_attr, 0.177), {S(2, 500, 32), S(2, 333, 32), S(2, 333, 64)}, NEAR},
     {"attend of 4 landmarks", SW_OP_ATTEND, A(sw_attend_attr, 0.125), {S(2, 4, 64), S(2, 1500, 64), S(2, 1500, 64)}, NEAR},
+    {"scan2d 40 x 50", SW_OP_SCAN2D, NULL,
+     {S(40, 50, 100), S(40, 50, 100), S(100, 16), S(40, 50, 16), S(40, 50, 16), S(100)}, NEAR},
+    {"silu 1024", SW_OP_SILU, NULL, {S(1024, 512)}, NEAR},
     {"matmul 4096", SW_OP_MATMUL, A(sw_matmul_attr, false, false), {S(4, 1, 4096), S(4, 4096, 128)}, NEAR},
 };
 enum { LARGE = sizeof large / sizeof large[0] };

@@ -180,6 +180,7 @@ SW_CPU_KERNEL(softmax);
 SW_CPU_KERNEL(relu);
 SW_CPU_KERNEL(cast);
 SW_CPU_KERNEL(gelu);
+SW_CPU_KERNEL(silu);
 SW_CPU_KERNEL(dropout);
 SW_CPU_KERNEL(permute);
 SW_CPU_KERNEL(add);
@@ -187,6 +188,7 @@ SW_CPU_KERNEL(mul);
 SW_CPU_KERNEL(attend_one);
 SW_CPU_KERNEL(attend);
 SW_CPU_KERNEL(depthwise);
+SW_CPU_KERNEL(scan2d);
 #undef SW_CPU_KERNEL
 sw_status sw_cpu_conv_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_fill_forward(sw_backend *be, sw_forward_args *args, sw_error *err);

@@ -129,6 +129,31 @@ sw_status sw_cpu_gelu_backward(sw_backend *be, sw_backward_args *args, sw_error 
     return SW_OK;
 }
 
+sw_status sw_cpu_silu_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->silu(x + at, y + at, length));
+    args->out[0]->layout = args->in[0]->layout;
+    return SW_OK;
+}
+
+sw_status sw_cpu_silu_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    if (!args->grad_in[0]) return SW_OK;
+    const sw_tensor *x_tensor = args->in[0];
+    const float *x = sw_cpu_f32(x_tensor), *dy;
+    bool add = args->add[0];
+    float *dx;
+    SW_TRY(sw_cpu_view(cpu, args->grad_out, x_tensor->layout, SW_SLOT_DY, &dy, err));
+    SW_TRY(sw_cpu_gradient(cpu, args->grad_in[0], add, x_tensor->layout, &dx, err));
+    CHUNKS(cpu, sw_tensor_count(x_tensor), at, length, cpu->simd->silu_grad(x + at, dy + at, dx + at, add, length));
+    return SW_OK;
+}
+
 sw_status sw_cpu_add_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     sw_cpu *cpu = sw_cpu_of(be);

@@ -203,6 +203,19 @@ typedef struct sw_simd_typed {
                       float *stage, int64_t step);
 } sw_simd_typed;
 
+/* The selective scan: grids [rows][columns][e] of u, delta, y and their gradients, [rows][columns][n] of b and c. */
+typedef struct sw_simd_scan {
+    int64_t rows, columns, e, n;
+    const float *u, *delta, *a_log, *b, *c, *d; /* a_log [e][n], d [e] */
+    float *y;
+    float *work; /* forward (columns + 2) * n, backward 8 * rows * columns + columns, times SW_SPAN */
+    /* backward only; NULL: not wanted */
+    const float *dy;
+    float *du, *ddelta, *da_log, *dd;
+    bool add_u, add_delta, add_a_log, add_d;
+    float *db, *dc; /* added to, never NULL */
+} sw_simd_scan;
+
 typedef struct sw_simd {
     const char *name;
     int block; /* channels per block of the blocked layout that suits these vectors */
@@ -214,6 +227,8 @@ typedef struct sw_simd {
     /* --- flat */
     void (*gelu)(const float *x, float *y, int64_t count);
     void (*gelu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
+    void (*silu)(const float *x, float *y, int64_t count);
+    void (*silu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
     void (*mul)(const float *a, const float *b, float *y, bool add, int64_t count);
     void (*axpy)(float factor, const float *x, float *y, int64_t count);
     void (*lerp)(float factor, const float *x, float *y, int64_t count);
@@ -248,6 +263,10 @@ typedef struct sw_simd {
     /* --- depthwise */
     void (*depthwise)(const sw_simd_depthwise *a);
     void (*depthwise_weights)(const sw_simd_depthwise *a);
+
+    /* --- scan2d: channels [channel, channel + count) */
+    void (*scan2d)(const sw_simd_scan *a, int64_t channel, int64_t count);
+    void (*scan2d_grad)(const sw_simd_scan *a, int64_t channel, int64_t count);
 
     /* --- attend_one */
     void (*attend)(const sw_simd_attend *a);

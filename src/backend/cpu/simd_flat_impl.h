@@ -45,6 +45,24 @@ static void gelu_grad(const float *x, const float *dy, float *dx, bool add, int6
     }
 }
 
+static void silu(const float *x, float *y, int64_t count)
+{
+    EACH(i, n, 0, count) {
+        vf v = load_n(x + i, n);
+        store_n(y + i, v * logistic(v), n);
+    }
+}
+
+static void silu_grad(const float *x, const float *dy, float *dx, bool add, int64_t count)
+{
+    EACH(i, n, 0, count) {
+        vf v = load_n(x + i, n), s = logistic(v);
+        vf d = load_n(dy + i, n) * (s + v * s * (1.0f - s));
+        if (add) d += load_n(dx + i, n);
+        store_n(dx + i, d, n);
+    }
+}
+
 static void mul(const float *a, const float *b, float *y, bool add_to, int64_t count)
 {
     EACH(i, n, 0, count) {

@@ -24,6 +24,7 @@
 #define STREAM stream_bf16
 #include "backend/cpu/simd_typed_impl.h"
 
+#include "backend/cpu/simd_scan_impl.h"
 #include "backend/cpu/simd_flat_impl.h"
 #include "backend/cpu/simd_attend_impl.h"
 #include "backend/cpu/simd_attend_wide_impl.h"
@@ -33,7 +34,8 @@
 #define NAME(x) NAME_(x)
 static const sw_simd table = {
     .name = NAME(VARIANT), .block = BLOCK, .f32 = &typed_f32, .bf16 = &typed_bf16, .to_bf16 = to_bf16,
-    .from_bf16 = from_bf16, .gelu = gelu, .gelu_grad = gelu_grad, .mul = mul, .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
+    .from_bf16 = from_bf16, .gelu = gelu, .gelu_grad = gelu_grad, .silu = silu, .silu_grad = silu_grad, .scan2d = scan2d,
+    .scan2d_grad = scan2d_grad, .mul = mul, .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
     .attend_grad = attend_grad,
     .depthwise = depthwise, .depthwise_weights = depthwise_weights, .attend_wide = attend_wide, .attend_wide_mean = attend_wide_mean,

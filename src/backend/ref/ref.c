@@ -51,6 +51,7 @@ void sw_ref_kernels(sw_kernels table[SW_OP_COUNT])
     sw_ref_elementwise_kernels(table);
     sw_ref_shape_kernels(table);
     sw_ref_select_kernels(table);
+    sw_ref_scan_kernels(table);
     sw_ref_loss_kernels(table);
     sw_ref_flat_kernels(table);
 }

@@ -16,6 +16,7 @@ void sw_ref_attend_kernels(sw_kernels *table);
 void sw_ref_elementwise_kernels(sw_kernels *table);
 void sw_ref_shape_kernels(sw_kernels *table);
 void sw_ref_select_kernels(sw_kernels *table);
+void sw_ref_scan_kernels(sw_kernels *table);
 void sw_ref_loss_kernels(sw_kernels *table);
 void sw_ref_flat_kernels(sw_kernels *table);
 

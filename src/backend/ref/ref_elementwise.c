@@ -44,6 +44,7 @@ SW_REF_BOTH(relu)
 SW_REF_BOTH(gelu)
 SW_REF_BOTH(tanh)
 SW_REF_BOTH(sigmoid)
+SW_REF_BOTH(silu)
 SW_REF_BOTH(reciprocal)
 SW_REF_BOTH(dropout)
 SW_REF_BOTH(add)
@@ -100,6 +101,7 @@ void sw_ref_elementwise_kernels(sw_kernels *table)
     table[SW_OP_GELU] = (sw_kernels){gelu_forward, gelu_backward, SW_NEEDS_INPUTS};
     table[SW_OP_TANH] = (sw_kernels){tanh_forward, tanh_backward, SW_NEEDS_OUTPUT};
     table[SW_OP_SIGMOID] = (sw_kernels){sigmoid_forward, sigmoid_backward, SW_NEEDS_OUTPUT};
+    table[SW_OP_SILU] = (sw_kernels){silu_forward, silu_backward, SW_NEEDS_INPUTS};
     table[SW_OP_RECIPROCAL] = (sw_kernels){reciprocal_forward, reciprocal_backward, SW_NEEDS_OUTPUT};
     table[SW_OP_DROPOUT] = (sw_kernels){dropout_forward, dropout_backward, SW_NEEDS_NOTHING};
     table[SW_OP_ADD] = (sw_kernels){add_forward, add_backward, SW_NEEDS_NOTHING};

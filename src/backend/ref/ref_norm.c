@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "backend/ref/ref.h"
+#include "base/mem.h"
 
 /* [n, c, ...] as n images of c planes with `pixels` values. */
 typedef struct planes {
@@ -29,10 +30,12 @@ static planes planes_of(const sw_shape *s)
 
 SW_REF_BOTH(batch_norm)
 SW_REF_BOTH(layer_norm)
+SW_REF_BOTH(rms_norm)
 
 void sw_ref_norm_kernels(sw_kernels *table)
 {
     /* batch_norm reads y for the sign of its relu; layer_norm reads what it saved. */
     table[SW_OP_BATCH_NORM] = (sw_kernels){batch_norm_forward, batch_norm_backward, SW_NEEDS_BOTH};
+    table[SW_OP_RMS_NORM] = (sw_kernels){rms_norm_forward, rms_norm_backward, SW_NEEDS_BOTH};
     table[SW_OP_LAYER_NORM] = (sw_kernels){layer_norm_forward, layer_norm_backward, SW_NEEDS_BOTH};
 }
