@@ -16,6 +16,8 @@ static const cli_option options[] = {
     {"output", 'o', CLI_PATH, "FILE", "CSV to write (default: standard output)"},
     {"checkpoint", 0, CLI_TEXT, "NAME", "best (default), last, or the path of a checkpoint"},
     {"cases", 0, CLI_PATH, "FILE", "table of case_id and slide_id: the slides of a case are predicted as one bag"},
+    {"best", 0, CLI_PATH, "DIR", "also write the positions of each slide's best patches there, as TRIDENT does (data.coords of another training)"},
+    {"best-count", 0, CLI_INT, "N", "as many of them (default: 512)"},
     CLI_COORDS_OPTION,
     CLI_FEATURES_OPTION,
     CLI_MPP_OPTIONS,
@@ -96,8 +98,24 @@ static bool take_result(const sw_predictor *p, const char *id, bool cases, sw_sl
     return true;
 }
 
+/* Where the best patches of each slide go. */
+typedef struct best {
+    const char *dir; /* NULL: nowhere */
+    int64_t count;
+} best;
+
+static sw_status check_best(const cli_args *args, best *out, sw_error *err)
+{
+    *out = (best){cli_text(args, "best", NULL), cli_int(args, "best-count", 512)};
+    if (!out->dir && cli_given(args, "best-count")) return sw_error_set(err, SW_E_INVALID, "--best-count goes with --best DIR");
+    if (out->dir && cli_given(args, "cases"))
+        return sw_error_set(err, SW_E_INVALID, "--best: the best patches of a case lie on several slides; leave --cases out");
+    if (out->count < 1) return sw_error_set(err, SW_E_INVALID, "--best-count: %lld; give a number above 0", (long long)out->count);
+    return SW_OK;
+}
+
 /* Predicts every slide; *failures counts those that keep only their reason. */
-static sw_status predict_all(sw_predictor *p, const sw_slide_list *list, sw_buf *csv, size_t *failures, sw_error *err)
+static sw_status predict_all(sw_predictor *p, const sw_slide_list *list, const best *best, sw_buf *csv, size_t *failures, sw_error *err)
 {
     sw_status status = SW_OK;
     put_header(p, false, csv);
@@ -105,6 +123,7 @@ static sw_status predict_all(sw_predictor *p, const sw_slide_list *list, sw_buf 
         const sw_slide_entry *slide = &list->entry[i];
         sw_slide_prediction prediction = {0};
         status = sw_predictor_slide(p, slide->path, slide->mpp_um, &prediction, err);
+        if (status == SW_OK && best->dir) status = sw_slide_prediction_write_best(&prediction, best->count, best->dir, err);
         if (!take_result(p, slide->slide_id, false, &prediction, &status, csv, failures, err)) return status;
     }
     return sw_buf_status(csv, err);
@@ -196,6 +215,8 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     SW_CLEANUP(sw_buf_free) sw_buf csv = {0};
     SW_CLEANUP(sw_predictor_close) sw_predictor *predictor = NULL;
     sw_predictor_options o = sw_predictor_options_default();
+    best best_patches;
+    SW_TRY(check_best(args, &best_patches, err));
     o.checkpoint = cli_text(args, "checkpoint", NULL);
     o.backend = cli_text(args, "backend", NULL);
     o.precision = cli_text(args, "precision", NULL);
@@ -212,7 +233,7 @@ static sw_status predict(const cli_args *args, size_t *failures, sw_error *err)
     const char *cases = cli_text(args, "cases", NULL);
     size_t count = cases ? 0 : list.count;
     sw_status status = cases ? predict_cases(predictor, cases, &list, &csv, failures, &count, err)
-                             : predict_all(predictor, &list, &csv, failures, err);
+                             : predict_all(predictor, &list, &best_patches, &csv, failures, err);
     if (status != SW_OK && status != SW_E_CANCELLED) return status;
     SW_TRY(write_table(path, &csv, err)); /* when interrupted: the slides that are done */
     SW_TRY(status);
@@ -241,7 +262,8 @@ const cli_command cli_cmd_predict = {
             "Of a run that was trained on features (data.features), give files of features or their folder in place of slides; or slides, and "
             "--features DIR.",
     .examples = "slidewise predict runs/a slides/ -o predictions.csv\n"
-                "slidewise predict runs/a scan.tif --slide-mpp 0.25",
+                "slidewise predict runs/a scan.tif --slide-mpp 0.25\n"
+                "slidewise predict runs/a slides/ -o predictions.csv --best best/ --best-count 512",
     .min_operands = 2,
     .max_operands = -1,
     .computes = true,

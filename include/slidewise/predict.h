@@ -32,6 +32,8 @@ typedef struct sw_slide_prediction {
     int patch_px;        /* side the encoder saw */
     double mpp_um;       /* resolution of the patches; 0: unknown, of features */
     float *attention;    /* [n_heads, n_patches], each head sums to 1; NULL without attention */
+    float *score;        /* [n_patches] by which the model ranks patches (the gates of ft_vib); NULL: by nothing but attention */
+    int tile_px;         /* side of a patch at mpp_um, as it is cut */
     double seconds;
 } sw_slide_prediction;
 
@@ -78,6 +80,12 @@ SW_API sw_status sw_predictor_slide(sw_predictor *predictor, const char *slide_p
  * is `case_id`, and xy are each slide's own. */
 SW_API sw_status sw_predictor_case(sw_predictor *predictor, const char *case_id, const char *const *slide_path,
                                    const double *slide_mpp_um, int64_t n, sw_slide_prediction *out, sw_error *err) SW_MUST_CHECK;
+
+/* Writes DIR/patches/SLIDE_patches.h5 with the positions of the `count` best patches of one slide (all, where it has fewer), in
+ * the order of the prediction and with the attributes of TRIDENT: what data.coords reads. The best are those of the highest
+ * score, or attention averaged over heads; of equals the first. A prediction of a case, or without positions, is SW_E_INVALID. */
+SW_API sw_status sw_slide_prediction_write_best(const sw_slide_prediction *prediction, int64_t count, const char *dir,
+                                                sw_error *err) SW_MUST_CHECK;
 
 #ifdef __cplusplus
 }

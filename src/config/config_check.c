@@ -100,7 +100,7 @@ static sw_status check_scales(const sw_config *c, const sw_config_place *place, 
 static sw_status check_sampler(const sw_config *c, const sw_config_place *place, sw_error *err)
 {
     bool clusters = c->bag.sampler == SW_SAMPLER_CLUSTERS, top = c->bag.sampler == SW_SAMPLER_TOP_PATCHES;
-    if ((clusters || top) && c->bag.scales.count != 1) {
+    if ((clusters || top) && c->bag.scales.count != 1 && c->data.features[0] == '\0') {
         return sw_config_complain(place, err, "bag.sampler: %s draws from one scale; name it in bag.scales (such as [{mpp: 1}])",
                                   clusters ? "clusters" : "top_patches");
     }
@@ -175,6 +175,7 @@ static sw_status check_no_encoder(const sw_config *c, const sw_config_place *pla
     const char *key = c->encoder.weights[0] != '\0'                     ? "encoder.weights"
                       : c->encoder.frozen                               ? "encoder.frozen"
                       : c->encoder.frozen_stats                         ? "encoder.frozen_stats"
+                      : c->encoder.frozen_until[0] != '\0'              ? "encoder.frozen_until"
                       : c->encoder.eval_stats == SW_CFG_STATS_BATCH      ? "encoder.eval_stats"
                       : c->train.encoder_lr > 0                         ? "train.encoder_lr"
                       : c->bag.scales.count > 0                         ? "bag.scales"

@@ -13,6 +13,7 @@ void sw_bag_result_free(sw_bag_result *r)
     sw_free(r->logit);
     sw_free(r->probability);
     sw_free(r->attention);
+    sw_free(r->score);
     sw_free(r->instance);
     sw_free(r->patch_logit);
     *r = (sw_bag_result){0};
@@ -141,6 +142,7 @@ static sw_status aggregate(sw_model *model, const sw_tensor *features, bool inst
     sw_status status = sw_tape_status(tape, err);
     if (status == SW_OK) status = sw_tensor_download_f64(sw_var_value(result.logits), out->logit, err);
     if (status == SW_OK) status = take_attention(result.attention, out, err);
+    if (status == SW_OK) status = take(result.score, &out->score, err);
     if (status == SW_OK && instances) status = take_instances(&result, out, err);
     sw_tape_free(tape);
     return status;

@@ -17,6 +17,7 @@ typedef struct sw_bag_result {
     double *probability; /* [n_classes] */
     int predicted;
     float *attention;    /* [n_heads, n_patches]; NULL where the aggregator has none */
+    float *score;        /* [n_patches] by which the best patches are chosen; NULL: by attention */
     /* only where they are asked for: */
     int instance_dim;
     float *instance;     /* [n_patches, instance_dim] features that attention weighs; NULL where the aggregator has none */

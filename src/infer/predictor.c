@@ -39,6 +39,7 @@ void sw_slide_prediction_free(sw_slide_prediction *p)
     sw_free(p->logit);
     sw_free(p->xy);
     sw_free(p->attention);
+    sw_free(p->score);
     *p = (sw_slide_prediction){0};
 }
 
@@ -196,6 +197,7 @@ static sw_status fill_bag(const sw_predictor *p, const char *name, int64_t n_sli
     out->n_patches = bag->n_patches;
     out->n_heads = bag->n_heads;
     out->attention = sw_steal_(&bag->attention);
+    out->score = sw_steal_(&bag->score);
     return SW_OK;
 }
 
@@ -203,6 +205,7 @@ static sw_status fill_bag(const sw_predictor *p, const char *name, int64_t n_sli
 static sw_status fill(const sw_predictor *p, const char *name, parts *all, sw_bag_result *bag, sw_slide_prediction *out, sw_error *err)
 {
     SW_TRY(fill_bag(p, name, all->n, bag, out, err));
+    out->tile_px = p->use.tiling.patch_px;
     out->patch_level0_px = all->part[0].grid.patch_level0_px;
     out->patch_px = p->use.crop_px;
     out->mpp_um = all->part[0].grid.mpp_um;
@@ -350,6 +353,7 @@ static sw_status predict_features(sw_predictor *p, const char *case_id, const ch
     out->xy = SW_STEAL(places.xy);
     out->patch_level0_px = places.patch_level0_px;
     out->patch_px = places.patch_px;
+    out->tile_px = places.patch_px > 1 ? places.patch_px : 0; /* 1: the file does not say */
     if (f.mpp_um[0] > 0 && places.patch_px > 1) out->mpp_um = places.patch_level0_px * f.mpp_um[0] / places.patch_px;
     sw_bag_result_free(&bag);
     return status;

@@ -36,5 +36,7 @@ typedef struct sw_coords_geometry {
 enum { SW_TRIDENT_ATTRIBUTES = 9 };
 /* The attributes that TRIDENT gives to positions, [SW_TRIDENT_ATTRIBUTES]; texts are borrowed. */
 void sw_coords_trident_attributes(const sw_coords_geometry *geometry, sw_h5_attribute *out);
+/* Writes DIR/patches/SLIDE_patches.h5 with them: xy [n, 2]. Without a width the size of level 0 is left out. */
+sw_status sw_coords_write_places(const char *dir, const sw_coords_geometry *geometry, const int64_t *xy, int64_t n, sw_error *err) SW_MUST_CHECK;
 
 #endif

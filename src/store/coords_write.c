@@ -116,3 +116,13 @@ sw_status sw_coords_write_trident(const char *dir, const char *slide_id, const s
     sw_coords_trident_attributes(&g, attribute);
     return write_file(patches, slide_id, "_patches.h5", grid, attribute, SW_TRIDENT_ATTRIBUTES, err);
 }
+
+sw_status sw_coords_write_places(const char *dir, const sw_coords_geometry *g, const int64_t *xy, int64_t n, sw_error *err)
+{
+    sw_h5_attribute attribute[SW_TRIDENT_ATTRIBUTES];
+    SW_AUTOFREE char *patches = sw_path_join(dir, "patches");
+    const sw_grid grid = {.xy = (int64_t *)xy, .n_patches = n}; /* only read */
+    if (!patches) return sw_nomem(err);
+    sw_coords_trident_attributes(g, attribute);
+    return write_file(patches, g->slide_id, "_patches.h5", &grid, attribute, SW_TRIDENT_ATTRIBUTES - (g->width > 0 ? 0 : 2), err);
+}
