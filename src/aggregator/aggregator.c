@@ -30,7 +30,7 @@ sw_aggregator_options sw_aggregator_options_default(void)
                                    .act = SW_ACT_RELU, .bias = true, .alpha = 1.0, .layers = 2, .regions = 8, .epeg = 15,
                                    .crmsa = 3, .crmsa_heads = 8, .instances = 8, .bag_weight = 0.7, .slide_weight = 1.0, .patch_weight = 0.01,
                                    .cluster_weight = 0.01, .topk = 6, .gate_weight = 0.1, .gate_share = 0.1,
-                                   .groups = 5, .organ = -1, .shuffle = true};
+                                   .groups = 5, .organ = -1, .dilations = 5, .segment_first = 1024, .segment_last = 1048576, .shuffle = true};
 }
 
 size_t sw_aggregator_kinds(void)

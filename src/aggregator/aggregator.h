@@ -32,8 +32,9 @@ typedef struct sw_aggregator_options {
     bool ffn;                /* false: residual MLP after the projection */
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
-    int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd, chief: width of the attention; 0: 128, 384, 32, 256, 128 and 256 */
-    int layers;              /* vitmil: layers of attention; rrtmil: the same, the last one across regions. 2 */
+    int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd, chief: width of the attention; 0: 128, 384, 32, 256, 128 and 256;
+                              * gigap: of the feed-forward blocks; 0: 4 * inner_dim */
+    int layers;              /* vitmil, gigap: layers of attention; rrtmil: the same, the last one across regions. 2 */
     sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
     int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
     int epeg;                /* rrtmil: taps of the convolution over the logits of a region, odd; 0: none. 15 */
@@ -51,12 +52,14 @@ typedef struct sw_aggregator_options {
     double gate_weight;      /* ft_vib: of gates whose mean is not gate_share, 0.1; */
     double gate_share;       /* 0.1 */
     int topk;                /* wikg: tails, the patches that each one is linked to. 6 */
-    sw_mil_pool pool;        /* wikg: attn */
+    sw_mil_pool pool;        /* wikg, gigap: attn; gigap has then its class token */
     bool gate_dot;           /* wikg: weigh tails by the product they were meant to have, not by the reference's */
     int groups;              /* dtfd: pseudo-bags of a bag. 5 */
     sw_mil_distill distill;  /* dtfd: afs */
     bool shuffle;            /* dtfd: true; false: groups of neighbours in the bag */
     int organ;               /* chief: row of its text embeddings; -1, none: without text */
+    int dilations;           /* gigap: branches of attention, of every token, every second, every fourth, ... 5 */
+    int segment_first, segment_last; /* gigap: tokens of a segment in the first and the last branch. 1024, 1048576 */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 

@@ -6,6 +6,8 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/dsmil.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/chief.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/dtfd.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/gigap.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/longnet.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/mean.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/parts.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/rrtmil.c

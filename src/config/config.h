@@ -159,6 +159,7 @@ typedef struct sw_config {
         sw_cfg_distill distill;
         bool shuffle;
         sw_cfg_organ organ;
+        int64_t dilations, segment_first, segment_last;
     } aggregator;
     struct {
         int64_t epochs, batch_bags;

@@ -250,6 +250,9 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_string(&w, "distill", distill_names[o->mil.distill]);
     sw_json_put_bool(&w, "shuffle", o->mil.shuffle);
     sw_json_put_int(&w, "organ", o->mil.organ);
+    sw_json_put_int(&w, "dilations", o->mil.dilations);
+    sw_json_put_int(&w, "segment_first", o->mil.segment_first);
+    sw_json_put_int(&w, "segment_last", o->mil.segment_last);
     sw_json_end_object(&w);
     SW_TRY(sw_buf_status(&buf, err));
     *text = sw_steal_(&buf.data);
@@ -332,6 +335,9 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.distill = (sw_mil_distill)distill;
     o.mil.shuffle = sw_json_truth(sw_json_get(r, "shuffle"), true);
     o.mil.organ = (int)sw_json_integer(sw_json_get(r, "organ"), o.mil.organ);
+    o.mil.dilations = (int)sw_json_integer(sw_json_get(r, "dilations"), o.mil.dilations);
+    o.mil.segment_first = (int)sw_json_integer(sw_json_get(r, "segment_first"), o.mil.segment_first);
+    o.mil.segment_last = (int)sw_json_integer(sw_json_get(r, "segment_last"), o.mil.segment_last);
     *out = o;
     return SW_OK;
 }

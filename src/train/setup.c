@@ -186,6 +186,9 @@ static sw_model_options model_options(const sw_config *c, int outputs)
                                                                       : SW_DISTILL_AFS;
     o.mil.shuffle = c->aggregator.shuffle;
     o.mil.organ = (int)c->aggregator.organ - (int)SW_CFG_ORGAN_BRAIN;
+    o.mil.dilations = (int)c->aggregator.dilations;
+    o.mil.segment_first = (int)c->aggregator.segment_first;
+    o.mil.segment_last = (int)c->aggregator.segment_last;
     return o;
 }
 

@@ -283,6 +283,58 @@ def chief(p, c, x):
     return p.linear(s + text if c["organ"] >= 0 else s, "classifiers", k), a, None
 
 
+def dilated(q, k, v, segment, ratio):
+    """One bag, [heads, n, d]: head by head and segment by segment. What each token gets, log-sum-exp, and what token 0 sees."""
+    h, n, d = q.shape
+    g = min(segment, n)
+    out, lse, seen = torch.zeros(h, n, d), torch.full((h, n), -1e8), torch.zeros(h, n)
+    for head in range(h):
+        start = head // (h // ratio)
+        for s in range(0, n, g):
+            want = list(range(s + start, s + g, ratio))
+            at = [t for t in want if t < n]
+            padded = -(-g // ratio)
+            pad = lambda x: torch.cat([x[head, at], torch.zeros(padded - len(at), d)])
+            logit = pad(q) @ pad(k).T / math.sqrt(d)
+            a = torch.softmax(logit, -1)
+            out[head, at] = (a @ pad(v))[: len(at)]
+            lse[head, at] = torch.logsumexp(logit, -1)[: len(at)]
+            if 0 in at:
+                seen[head, at] = a[at.index(0), : len(at)]
+    return out, lse, seen
+
+
+def gigap(p, c, x):
+    b, n = x.shape[:2]
+    dim, h = c["inner_dim"], c["heads"]
+    cls = p("cls_token", 1, 1, dim)
+    y = torch.cat([cls.expand(b, 1, dim), p.linear(x, "patch_embed.proj", dim)], 1)
+    many = c["dilations"]
+    lengths = [int(c["segment_first"] * (c["segment_last"] / c["segment_first"]) ** (i / (many - 1)) + 1e-9) for i in range(many)]
+    print("segments", lengths, file=sys.stderr)
+    for i in range(c["layers"]):
+        name = f"encoder.layers.{i}."
+        z = p.norm(y, name + "self_attn_layer_norm")
+        k, v, q = (heads(p.linear(z, name + f"self_attn.{part}_proj", dim), h) for part in "kvq")
+        w_out, b_out = p(name + "self_attn.out_proj.weight", dim, dim), p(name + "self_attn.out_proj.bias", dim)
+        bags, maps = [], []
+        for bag in range(b):
+            each = [dilated(q[bag], k[bag], v[bag], lengths[j], 2**j) for j in range(many)]
+            omega = torch.softmax(torch.stack([e[1] for e in each]), 0).detach()
+            bags.append(sum(w[..., None] * e[0] for w, e in zip(omega, each)))
+            maps.append(sum(w[:, :1] * e[2] for w, e in zip(omega, each))[:, 1:])
+        z = p.norm(merge(torch.stack(bags)), name + "self_attn.inner_attn_ln")
+        y = y + F.linear(z, w_out, b_out)
+        hidden = c.get("hidden", 4 * dim)
+        z = p.norm(y, name + "final_layer_norm")
+        z = p.norm(F.gelu(p.linear(z, name + "ffn.fc1", hidden)), name + "ffn.ffn_layernorm")
+        y = y + p.linear(z, name + "ffn.fc2", dim)
+    y = p.norm(y, "encoder.layer_norm")
+    s = y[:, 1:].mean(1) if c["pool"] == "mean" else y[:, 0]
+    s = F.layer_norm(s, (dim,), p("norm.weight", dim), p("norm.bias", dim), 1e-6)
+    return p.linear(s, "classifier", c["classes"]), positive_rows(torch.stack(maps)), None
+
+
 def wikg(p, c, x):
     dim, k = c["inner_dim"], c["topk"]
     x = F.leaky_relu(p.linear(x, "_fc1.0", dim))
@@ -382,6 +434,9 @@ cases = [
     run(wikg, name="WiKG with fewer patches than links", topk=6, pool="attn", n=4),
     run(chief, name="CHIEF of two bags", hidden=24, organ=18, norm=0),
     run(chief, name="CHIEF without text", hidden=24, organ=-1, norm=0, act="relu"),
+    run(gigap, name="GigaPath, segments that bags do not fill", heads=4, dilations=3, segment_first=4, segment_last=16, pool="attn", n=18, amplitude=0.8),
+    run(gigap, name="GigaPath of three layers, mean", heads=4, dilations=2, segment_first=5, segment_last=12, pool="mean", layers=3, hidden=24, n=37, amplitude=0.8),
+    run(gigap, name="GigaPath of two patches", heads=8, dilations=4, segment_first=1024, segment_last=1048576, pool="attn", layers=1, n=2, amplitude=0.8),
     run(dtfd, name="DTFD of two bags", groups=3, distill="afs", shuffle=0),
     run(dtfd, name="DTFD of two bags, most for the last class", groups=3, distill="maxs", shuffle=0, act="relu", amplitude=0.6),
     run(dtfd, name="DTFD of two bags, and least for it", groups=4, distill="maxmins", shuffle=0, n=33),

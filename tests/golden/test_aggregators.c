@@ -50,7 +50,7 @@ static sw_aggregator_options options_of(const sw_json *c)
     const struct {
         const char *key;
         int *to;
-    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}, {"organ", &o.organ}, {"hidden", &o.hidden}};
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}, {"organ", &o.organ}, {"hidden", &o.hidden}, {"dilations", &o.dilations}, {"segment_first", &o.segment_first}, {"segment_last", &o.segment_last}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
         if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
@@ -199,7 +199,7 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
     run_file(backend, dtype, tol, "golden/aggregators.json", 21);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 22);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 25);
 }
 
 TEST(golden_on_ref_in_double)
@@ -282,6 +282,12 @@ TEST(parameter_counts_are_the_references)
     CHECK_INT(count_params("vitmil", &o), 2627586);
     CHECK_INT(count_params("qamil", &o), 1577474);
     CHECK_INT(count_params("dtfd", &o), 789254);
+    sw_aggregator_options g = o;
+    g.input_dim = 1536;
+    g.inner_dim = 768;
+    g.heads = 16;
+    g.layers = 12;
+    CHECK_INT(count_params("gigap", &g), 86330880 + 2 * 769); /* and a classifier */
     CHECK_INT(count_params("wikg", &o), 1709059 + 394240); /* its gates U, V, W are counted, but never used */
 }
 
@@ -292,5 +298,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, chief, dsmil, dtfd, transmil, wikg, rrtmil, vitmil, qamil, c2c, ft_vib");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, chief, dsmil, dtfd, transmil, wikg, gigap, rrtmil, vitmil, qamil, c2c, ft_vib");
 }

@@ -27,6 +27,9 @@ static sw_aggregator_options small(void)
     o.regions = 3;
     o.attn_plus = SW_PLUS_LEARNABLE;
     o.organ = 6;
+    o.dilations = 3;
+    o.segment_first = 4;
+    o.segment_last = 32;
     return o;
 }
 
@@ -277,7 +280,7 @@ static const char *refusal(const char *kind, const sw_aggregator_options *o)
 
 TEST(impossible_options_have_their_sentences)
 {
-    static const char *const with_heads[] = {"abmilx", "transmil", "rrtmil", "vitmil", "qamil"};
+    static const char *const with_heads[] = {"abmilx", "transmil", "rrtmil", "vitmil", "qamil", "gigap"};
     for (size_t i = 0; i < sizeof with_heads / sizeof with_heads[0]; i++) {
         sw_aggregator_options o = small();
         o.heads = 3;
@@ -293,6 +296,24 @@ TEST(impossible_options_have_their_sentences)
     o.layers = 0;
     CHECK_STR(refusal("vitmil", &o), "aggregator.layers: 0 is not between 1 and 64");
     CHECK_STR(refusal("rrtmil", &o), "aggregator.layers: 0 is not between 1 and 64");
+    o = small();
+    o.dilations = 5;
+    CHECK_STR(refusal("gigap", &o), "aggregator.heads: 4 must be a multiple of 16, which the last of aggregator.dilations 5 is");
+    o = small();
+    o.dilations = 0;
+    CHECK_STR(refusal("gigap", &o), "aggregator.dilations: 0 is not between 1 and 16");
+    o = small();
+    o.segment_last = 3;
+    CHECK_STR(refusal("gigap", &o), "aggregator.segment_first: 4 must be at least 1 and at most aggregator.segment_last 3");
+    o = small();
+    o.layers = 65;
+    CHECK_STR(refusal("gigap", &o), "aggregator.layers: 65 is not between 1 and 64");
+    o = small();
+    o.pool = SW_POOL_MAX;
+    CHECK_STR(refusal("gigap", &o), "aggregator.pool: gigap has attn (its class token) and mean, not max");
+    o = small();
+    o.pos = SW_POS_PPEG;
+    CHECK_STR(refusal("gigap", &o), "aggregator.pos: gigap has no ppeg; set none");
     o = small();
     o.organ = 19;
     CHECK_STR(refusal("chief", &o), "aggregator.organ: 19 is not between 0 and 18, or -1 for none");
