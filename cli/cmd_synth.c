@@ -11,6 +11,8 @@ static const cli_option options[] = {
     {"mpp", 0, CLI_REAL, "UM", "microns per pixel (default: 0.5)"},
     {"seed", 0, CLI_INT, "N", "the same seed gives the same bytes (default: 1)"},
     {"survival", 0, CLI_FLAG, NULL, "give every case a time and an event too, the sooner the more foci it has"},
+    {"effect", 0, CLI_REAL, "X", "of --survival: each focus multiplies the time by exp(-X) (default: 0.45)"},
+    {"noise", 0, CLI_REAL, "X", "of --survival: how random times are; 1: exponential, 0: the foci alone decide (default: 1)"},
     {"threads", 't', CLI_INT, "N", "threads (default: all CPUs)"},
     {NULL, 0, CLI_FLAG, NULL, NULL},
 };
@@ -28,6 +30,10 @@ static int run(const cli_args *args)
     o.mpp_um = cli_real(args, "mpp", o.mpp_um);
     o.seed = (uint64_t)cli_int(args, "seed", (int64_t)o.seed);
     o.survival = cli_flag(args, "survival");
+    o.effect = cli_real(args, "effect", o.effect);
+    o.noise = cli_real(args, "noise", o.noise);
+    if (!o.survival && (cli_text(args, "effect", NULL) || cli_text(args, "noise", NULL)))
+        return cli_misuse("--effect and --noise are about times: give --survival too");
     o.threads = (int)threads;
     o.sink = cli_sink();
     if (sw_synth_write(out, &o, &err) != SW_OK) return cli_fail(&err);

@@ -18,7 +18,7 @@
 
 sw_synth_options sw_synth_options_default(void)
 {
-    return (sw_synth_options){.n_slides = 40, .size_px = 2048, .mpp_um = 0.5, .seed = 1};
+    return (sw_synth_options){.n_slides = 40, .size_px = 2048, .mpp_um = 0.5, .seed = 1, .effect = 0.45, .noise = 1};
 }
 
 typedef struct job {
@@ -125,7 +125,7 @@ static void put_outcome(sw_buf *text, const sw_synth_options *o, const sw_synth_
     double months;
     bool event;
     for (int i = 0; i < o->n_slides; i++) n_foci += plan[i].patient == plan[slide].patient ? plan[i].n_foci : 0;
-    sw_synth_outcome(o->seed, plan[slide].patient, n_foci, &months, &event);
+    sw_synth_outcome(o, plan[slide].patient, n_foci, &months, &event);
     sw_buf_printf(text, "%.1f,%d\n", months, event);
 }
 

@@ -98,7 +98,7 @@ typedef struct sw_synth_slide {
 /* plan: [n_slides], caller's. */
 sw_status sw_synth_plan(const sw_synth_options *options, sw_synth_slide *plan, sw_error *err) SW_MUST_CHECK;
 /* Months to a case's event or to its last visit, which of the two, for a case of `n_foci` foci in all. */
-void sw_synth_outcome(uint64_t seed, uint32_t patient, int n_foci, double *months, bool *event);
+void sw_synth_outcome(const sw_synth_options *options, uint32_t patient, int n_foci, double *months, bool *event);
 sw_status sw_synth_check(const sw_synth_options *options, sw_error *err) SW_MUST_CHECK;
 
 sw_status sw_scene_new(const sw_synth_options *options, const sw_synth_slide *slide, int index, sw_scene **out,

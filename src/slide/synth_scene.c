@@ -151,6 +151,9 @@ sw_status sw_synth_check(const sw_synth_options *o, sw_error *err)
     }
     if (!(o->mpp_um >= 0.1 && o->mpp_um <= 2.0))
         return sw_error_set(err, SW_E_INVALID, "slides of %g microns per pixel cannot be made: ask for 0.1 to 2", o->mpp_um);
+    if (!(o->effect >= 0 && o->effect <= 10) || !(o->noise >= 0 && o->noise <= 4))
+        return sw_error_set(err, SW_E_INVALID, "times with the effect %g and the noise %g cannot be made: ask for 0 to 10 and 0 to 4",
+                            o->effect, o->noise);
     if (o->threads < 0) return sw_error_set(err, SW_E_INVALID, "%d threads: ask for 1 or more, or 0 for all", o->threads);
     return SW_OK;
 }
@@ -186,10 +189,10 @@ sw_status sw_synth_plan(const sw_synth_options *options, sw_synth_slide *plan, s
     return SW_OK;
 }
 
-void sw_synth_outcome(uint64_t seed, uint32_t patient, int n_foci, double *months, bool *event)
+void sw_synth_outcome(const sw_synth_options *o, uint32_t patient, int n_foci, double *months, bool *event)
 {
-    sw_rng rng = stream(seed, STREAM_OUTCOME, patient);
-    double death = -72.0 * exp(-0.45 * n_foci) * log(1.0 - sw_rng_uniform(&rng));
+    sw_rng rng = stream(o->seed, STREAM_OUTCOME, patient);
+    double death = 72.0 * exp(-o->effect * n_foci) * pow(-log(1.0 - sw_rng_uniform(&rng)), o->noise);
     double last_visit = -80.0 * log(1.0 - sw_rng_uniform(&rng));
     *event = death <= last_visit;
     *months = floor(10.0 * fmin(death, last_visit) + 0.5) / 10.0 + 0.1; /* nobody at 0 */

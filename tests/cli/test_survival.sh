@@ -14,6 +14,8 @@ awk -F, 'NR > 1 { if ($4 <= 0 || ($5 != 0 && $5 != 1) || (($1 in t) && t[$1] != 
 "$SLIDEWISE" synth "$T/plain" --slides 14 --size 1024 --seed 3 --quiet
 check "the slides do not depend on it" diff -r "$d/slides" "$T/plain/slides"
 check "nor does the rest of the table" diff <(cut -d, -f1-3 "$d/labels.csv") "$T/plain/labels.csv"
+expect_failure "synth: --effect without times" 2 "slidewise: --effect and --noise are about times: give --survival too" \
+    "$SLIDEWISE" synth "$T/none" --slides 2 --effect 1
 
 # Five cases train, so that there are events enough; the others are val and test in turn.
 awk -F, 'NR == 1 { print $0 ",split"; next } !($1 in s) { k = n++; s[$1] = k < 5 ? "train" : k % 2 ? "val" : "test" } { print $0 "," s[$1] }' \

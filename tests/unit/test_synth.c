@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Synthetic slides: the same bytes from the same seed, readable slides, foci in positive slides only. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/csv.h"
@@ -142,6 +143,36 @@ TEST(foci_have_the_size_that_is_said)
     }
 }
 
+/* Each focus takes its share of the time; without noise nothing else does, but for when a case was last seen. */
+TEST(foci_decide_the_time)
+{
+    sw_synth_options o = small(3, 1);
+    double months[2], usual;
+    bool event[2];
+    int observed = 0, later = 0;
+    CHECK(o.effect == 0.45 && o.noise == 1);
+    o.noise = 0;
+    o.effect = 0.7;
+    for (uint32_t patient = 0; patient < 200; patient++) {
+        for (int k = 0; k < 2; k++) sw_synth_outcome(&o, patient, 2 + 2 * k, &months[k], &event[k]);
+        for (int k = 0; k < 2; k++) {
+            double due = 72 * exp(-0.7 * (2 + 2 * k));
+            observed += event[k];
+            CHECK(event[k] ? fabs(months[k] - 0.1 - due) <= 0.0501 : months[k] <= due + 0.1501);
+        }
+    }
+    CHECK(observed > 250 && observed < 400); /* the others were last seen before */
+    /* The usual times are those they were before there were options. */
+    o = small(3, 1);
+    sw_synth_outcome(&o, 0, 0, &usual, &event[0]);
+    CHECK(usual == 9.2 && !event[0]);
+    for (uint32_t patient = 0; patient < 200; patient++) {
+        for (int k = 0; k < 2; k++) sw_synth_outcome(&o, patient, 6 * k, &months[k], &event[k]);
+        later += months[0] >= months[1];
+    }
+    CHECK_INT(later, 200); /* the same chance for both: more foci, never later */
+}
+
 TEST(options_out_of_range)
 {
     sw_error err = {0};
@@ -156,6 +187,13 @@ TEST(options_out_of_range)
     CHECK_STR(err.message, "slides of 100 pixels cannot be made: ask for 512 to 32768");
     o = small(1, 0);
     o.mpp_um = 0.0 / 0.0;
+    CHECK_INT(sw_synth_write(sw_test_dir(), &o, &err), SW_E_INVALID);
+    o = small(1, 0);
+    o.effect = -1;
+    CHECK_INT(sw_synth_write(sw_test_dir(), &o, &err), SW_E_INVALID);
+    CHECK_STR(err.message, "times with the effect -1 and the noise 1 cannot be made: ask for 0 to 10 and 0 to 4");
+    o = small(1, 0);
+    o.noise = 5;
     CHECK_INT(sw_synth_write(sw_test_dir(), &o, &err), SW_E_INVALID);
     o = small(1, 0);
     CHECK_INT(sw_synth_render(&o, 4, 0, 0, 10, 10, &image, &err), SW_E_INVALID);
