@@ -164,6 +164,15 @@ static const op_case large[] = {
     {"scan2d 40 x 50", SW_OP_SCAN2D, NULL,
      {S(40, 50, 100), S(40, 50, 100), S(100, 16), S(40, 50, 16), S(40, 50, 16), S(100)}, NEAR},
     {"silu 1024", SW_OP_SILU, NULL, {S(1024, 512)}, NEAR},
+    {"scale 1024", SW_OP_SCALE, A(sw_scale_attr, -1.75), {S(1023, 65)}, .absent = 2, NEAR},
+    {"scale by tensor 1024", SW_OP_SCALE, A(sw_scale_attr, 1.0), {S(1023, 65), S(1)}, NEAR},
+    {"tanh 1024", SW_OP_TANH, NULL, {S(1023, 65)}, NEAR},
+    {"sigmoid 1024", SW_OP_SIGMOID, NULL, {S(1023, 65)}, NEAR},
+    {"max last 20000", SW_OP_MAX_LAST, NULL, {S(3, 20001)}, NEAR},
+    {"gather 500", SW_OP_GATHER, NULL, {S(2, 300, 130), S(2, 500)}, NEAR},
+    {"min max 9000", SW_OP_MIN_MAX, A(sw_min_max_attr, 1e-8), {S(5, 9001)}, NEAR},
+    {"mean rows 1000", SW_OP_MEAN_ROWS, NULL, {S(3, 1000, 130)}, NEAR},
+    {"depthwise 7x7 100", SW_OP_DEPTHWISE, NULL, {S(1, 5, 100, 99), S(5, 1, 7, 7), S(5)}, NEAR},
     {"matmul 4096", SW_OP_MATMUL, A(sw_matmul_attr, false, false), {S(4, 1, 4096), S(4, 4096, 128)}, NEAR},
 };
 enum { LARGE = sizeof large / sizeof large[0] };

@@ -110,6 +110,13 @@ TEST(deterministic_convolutions_and_norms_give_the_same_bits_with_any_threads)
     problem depth = {.op = SW_OP_DEPTHWISE, .inputs = 3, .outputs = 1, .in = {SW_SHAPE(3, 5, 90, 31), SW_SHAPE(5, 1, 7, 5), SW_SHAPE(5)},
                      .out = {SW_SHAPE(3, 5, 90, 31)}, .grads = 7};
     check_any_threads(&depth);
+    sw_scale_attr unused = {.factor = 1};
+    problem scale = {.op = SW_OP_SCALE, .attr = &unused, .inputs = 2, .outputs = 1, .in = {SW_SHAPE(777, 130), SW_SHAPE(1)},
+                     .out = {SW_SHAPE(777, 130)}, .grads = 3};
+    check_any_threads(&scale);
+    problem mean = {.op = SW_OP_MEAN_ROWS, .inputs = 1, .outputs = 1, .in = {SW_SHAPE(3, 777, 130)}, .out = {SW_SHAPE(3, 130)},
+                    .grads = 1};
+    check_any_threads(&mean);
 }
 
 TEST(deterministic_products_and_attention_give_the_same_bits_with_any_threads)

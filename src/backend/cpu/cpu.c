@@ -17,15 +17,19 @@ typedef struct own_kernel {
     bool any_layout;
     bool in_place; /* works on flat tensors of one size */
     bool bf16;     /* takes images in bfloat16 beside float parameters */
+    bool places;   /* takes or gives places in rows, i32 */
 } own_kernel;
 
 #define BOTH(name, needs, any_layout)                                                           \
-    {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout, false, false}
-#define IMAGES(name, needs) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, true, false, true}
-#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, true, false}
+    {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, any_layout, false, false, false}
+#define IMAGES(name, needs) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, needs, true, false, true, false}
+#define IN_PLACE(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, true, false, false}
+#define PLACES(name) {sw_cpu_##name##_forward, sw_cpu_##name##_backward, SW_NEEDS_OUTPUT, false, false, false, true}
+/* Backward is ref's. */
+#define VALUES(name) {sw_cpu_##name##_forward, NULL, SW_NEEDS_NOTHING, false, false, false, false}
 static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_CONV2D] = IMAGES(conv2d, SW_NEEDS_INPUTS),
-    [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false, true},
+    [SW_OP_CONV_NORM] = {sw_cpu_conv_norm_forward, NULL, SW_NEEDS_NOTHING, true, false, true, false},
     [SW_OP_BATCH_NORM] = IMAGES(batch_norm, SW_NEEDS_BOTH),
     [SW_OP_NORM_POOL] = IMAGES(norm_pool, SW_NEEDS_BOTH),
     [SW_OP_MAX_POOL2D] = IMAGES(max_pool2d, SW_NEEDS_OUTPUT),
@@ -44,6 +48,13 @@ static const own_kernel own[SW_OP_COUNT] = {
     [SW_OP_PERMUTE] = BOTH(permute, SW_NEEDS_NOTHING, false),
     [SW_OP_ATTEND_ONE] = BOTH(attend_one, SW_NEEDS_BOTH, false),
     [SW_OP_ATTEND] = BOTH(attend, SW_NEEDS_BOTH, false),
+    [SW_OP_MAX_LAST] = PLACES(max_last),
+    [SW_OP_GATHER] = PLACES(gather),
+    [SW_OP_MIN_MAX] = PLACES(min_max),
+    [SW_OP_MEAN_ROWS] = BOTH(mean_rows, SW_NEEDS_NOTHING, false),
+    [SW_OP_SCALE] = BOTH(scale, SW_NEEDS_INPUTS, false),
+    [SW_OP_TANH] = VALUES(tanh),
+    [SW_OP_SIGMOID] = VALUES(sigmoid),
     [SW_OP_DEPTHWISE] = BOTH(depthwise, SW_NEEDS_INPUTS, false),
     [SW_OP_SCAN2D] = BOTH(scan2d, SW_NEEDS_INPUTS, false),
     [SW_OP_FILL] = IN_PLACE(fill),
@@ -117,7 +128,8 @@ sw_status sw_cpu_ref_backward(sw_cpu *cpu, sw_op_id op, sw_backward_args *args, 
 static bool is_ours(sw_op_id op, const sw_tensor *t, bool result)
 {
     if (!t) return true;
-    bool known = t->dtype == SW_F32 || (own[op].bf16 && t->dtype == SW_BF16) || (result && t->dtype == SW_U8);
+    bool known = t->dtype == SW_F32 || (own[op].bf16 && t->dtype == SW_BF16) || (result && t->dtype == SW_U8) ||
+                 (own[op].places && t->dtype == SW_I32);
     return known && sw_shape_count(&t->shape) > 0;
 }
 

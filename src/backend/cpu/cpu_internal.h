@@ -187,10 +187,17 @@ SW_CPU_KERNEL(add);
 SW_CPU_KERNEL(mul);
 SW_CPU_KERNEL(attend_one);
 SW_CPU_KERNEL(attend);
+SW_CPU_KERNEL(max_last);
+SW_CPU_KERNEL(gather);
+SW_CPU_KERNEL(min_max);
+SW_CPU_KERNEL(mean_rows);
+SW_CPU_KERNEL(scale);
 SW_CPU_KERNEL(depthwise);
 SW_CPU_KERNEL(scan2d);
 #undef SW_CPU_KERNEL
 sw_status sw_cpu_conv_norm_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_tanh_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
+sw_status sw_cpu_sigmoid_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_fill_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_copy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);
 sw_status sw_cpu_axpy_forward(sw_backend *be, sw_forward_args *args, sw_error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ReLU, GELU, dropout, add, mul, cast and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
+/* ReLU, GELU, tanh, sigmoid, dropout, scale, add, mul, cast and the in-place kernels on flat tensors. Work is cut into chunks of a fixed length. */
 #include <math.h>
 #include <string.h>
 
@@ -72,35 +72,92 @@ sw_status sw_cpu_relu_backward(sw_backend *be, sw_backward_args *args, sw_error 
     return SW_OK;
 }
 
-/* y, or what is added to it, of `length` elements from `at` on, a multiple of a group. The product is rounded once, as ref's. */
-static void drop(const sw_dropout_attr *attr, const float *x, float *y, bool add, int64_t at, int64_t length)
+static sw_simd_dropout dropout_of(const sw_dropout_attr *attr)
 {
-    double factor[SW_DROPOUT_GROUP];
-    for (int64_t i = 0; i < length; i++) {
-        if (i % SW_DROPOUT_GROUP == 0) sw_dropout_factors(attr, (uint64_t)(at + i) / SW_DROPOUT_GROUP, factor);
-        double value = x[i] * factor[i % SW_DROPOUT_GROUP];
-        y[i] = (float)(add ? y[i] + value : value);
-    }
+    return (sw_simd_dropout){.key = {(uint32_t)attr->seed, (uint32_t)(attr->seed >> 32)}, .step = attr->step, .site = attr->site,
+                             .below = (uint64_t)ceil(attr->rate * 4294967296.0), .factor = 1.0 / (1.0 - attr->rate)};
+}
+
+/* Chunks begin with a draw. */
+static void drop(const sw_cpu *cpu, const sw_dropout_attr *attr, const float *x, float *y, bool add, int64_t count)
+{
+    sw_simd_dropout d = dropout_of(attr);
+    CHUNKS(cpu, count, at, length,
+           cpu->simd->dropout(&d, (uint32_t)(at / SW_DROPOUT_GROUP), x + at, y + at, add, length));
 }
 
 sw_status sw_cpu_dropout_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
 {
     (void)err;
-    const sw_cpu *cpu = sw_cpu_of(be);
-    const float *x = sw_cpu_f32(args->in[0]);
-    float *y = sw_cpu_f32(args->out[0]);
-    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, drop(args->attr, x + at, y + at, false, at, length));
+    drop(sw_cpu_of(be), args->attr, sw_cpu_f32(args->in[0]), sw_cpu_f32(args->out[0]), false, sw_tensor_count(args->in[0]));
     return SW_OK;
 }
 
 sw_status sw_cpu_dropout_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
 {
     (void)err;
-    const sw_cpu *cpu = sw_cpu_of(be);
     if (!args->grad_in[0]) return SW_OK;
-    const float *dy = sw_cpu_f32(args->grad_out);
-    float *dx = sw_cpu_f32(args->grad_in[0]);
-    CHUNKS(cpu, sw_tensor_count(args->grad_out), at, length, drop(args->attr, dy + at, dx + at, args->add[0], at, length));
+    drop(sw_cpu_of(be), args->attr, sw_cpu_f32(args->grad_out), sw_cpu_f32(args->grad_in[0]), args->add[0],
+         sw_tensor_count(args->grad_out));
+    return SW_OK;
+}
+
+sw_status sw_cpu_tanh_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->tanh(x + at, y + at, length));
+    return SW_OK;
+}
+
+sw_status sw_cpu_sigmoid_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->sigmoid(x + at, y + at, length));
+    return SW_OK;
+}
+
+static float scale_of(const void *attr, const sw_tensor *s)
+{
+    return s ? *sw_cpu_f32(s) : (float)((const sw_scale_attr *)attr)->factor;
+}
+
+/* in: x, factor of one element|NULL */
+sw_status sw_cpu_scale_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    float factor = scale_of(args->attr, args->in[1]);
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+    CHUNKS(cpu, sw_tensor_count(args->in[0]), at, length, cpu->simd->scale(factor, x + at, y + at, false, length));
+    return SW_OK;
+}
+
+sw_status sw_cpu_scale_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    sw_cpu *cpu = sw_cpu_of(be);
+    float factor = scale_of(args->attr, args->in[1]);
+    const float *x = sw_cpu_f32(args->in[0]), *dy = sw_cpu_f32(args->grad_out);
+    int64_t count = sw_tensor_count(args->grad_out), chunks = (count + SW_CPU_CHUNK - 1) / SW_CPU_CHUNK;
+    if (args->grad_in[0]) {
+        float *dx = sw_cpu_f32(args->grad_in[0]);
+        bool add = args->add[0];
+        CHUNKS(cpu, count, at, length, cpu->simd->scale(factor, dy + at, dx + at, add, length));
+    }
+    if (!args->grad_in[1]) return SW_OK;
+    void *mem;
+    SW_TRY(sw_cpu_scratch(cpu, SW_SLOT_SUMS, (size_t)chunks * sizeof(double), &mem, err));
+    double *part = mem, sum = 0;
+    CHUNKS(cpu, count, at, length, part[at / SW_CPU_CHUNK] = cpu->simd->dot(x + at, dy + at, length));
+    for (int64_t i = 0; i < chunks; i++) sum += part[i];
+    float *ds = sw_cpu_f32(args->grad_in[1]);
+    *ds = (float)(args->add[1] ? (double)*ds + sum : sum);
     return SW_OK;
 }
 

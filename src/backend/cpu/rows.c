@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ops over the last dimension: layer norm and softmax. */
+/* Layer norm and softmax over the last dimension, and the mean of rows. */
 #include <string.h>
 
 #include "backend/cpu/cpu_internal.h"
@@ -88,5 +88,42 @@ sw_status sw_cpu_layer_norm_backward(sw_backend *be, sw_backward_args *args, sw_
     }
     add_partial(args->grad_in[1], args->add[1], part, stretches, 2 * k, k);
     add_partial(args->grad_in[2], args->add[2], part + k, stretches, 2 * k, k);
+    return SW_OK;
+}
+
+/* Columns that one thread adds up at a time. */
+#define MEAN_COLUMNS 64
+
+/* x [b, n, d] -> y [b, d] */
+sw_status sw_cpu_mean_rows_forward(sw_backend *be, sw_forward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const int64_t *dim = args->in[0]->shape.dim;
+    int64_t n = dim[1], d = dim[2], blocks = (d + MEAN_COLUMNS - 1) / MEAN_COLUMNS, items = dim[0] * blocks;
+    const float *x = sw_cpu_f32(args->in[0]);
+    float *y = sw_cpu_f32(args->out[0]);
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads) if (dim[0] * n * d > SW_CPU_CHUNK)
+    for (int64_t i = 0; i < items; i++) {
+        int64_t b = i / blocks, first = i % blocks * MEAN_COLUMNS, count = d - first < MEAN_COLUMNS ? d - first : MEAN_COLUMNS;
+        double sum[MEAN_COLUMNS] = {0};
+        cpu->simd->column_sums(x + b * n * d + first, n, d, count, sum);
+        for (int64_t c = 0; c < count; c++) y[b * d + first + c] = (float)(sum[c] / (double)n);
+    }
+    return SW_OK;
+}
+
+sw_status sw_cpu_mean_rows_backward(sw_backend *be, sw_backward_args *args, sw_error *err)
+{
+    (void)err;
+    const sw_cpu *cpu = sw_cpu_of(be);
+    const int64_t *dim = args->in[0]->shape.dim;
+    if (!args->grad_in[0]) return SW_OK;
+    int64_t n = dim[1], d = dim[2], rows = dim[0] * n;
+    const float *dy = sw_cpu_f32(args->grad_out);
+    float *dx = sw_cpu_f32(args->grad_in[0]), share = (float)(1.0 / (double)n);
+    bool add = args->add[0];
+#pragma omp parallel for schedule(static) num_threads(cpu->base.threads) if (rows * d > SW_CPU_CHUNK)
+    for (int64_t r = 0; r < rows; r++) cpu->simd->scale(share, dy + r / n * d, dx + r * d, add, d);
     return SW_OK;
 }

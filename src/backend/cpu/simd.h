@@ -24,6 +24,13 @@ typedef struct sw_simd_adam {
     float eps;
 } sw_simd_adam;
 
+/* What dropout draws: Philox of counters (draw, step, site, 0); a word below `below` drops its element. */
+typedef struct sw_simd_dropout {
+    uint32_t key[2], step, site;
+    uint64_t below;
+    double factor; /* of what is kept */
+} sw_simd_dropout;
+
 /* One tile of queries of attend_one and a stretch of keys of the same group. Scores and their references are
  * logarithms to base 2. */
 typedef struct sw_simd_attend {
@@ -229,6 +236,12 @@ typedef struct sw_simd {
     void (*gelu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
     void (*silu)(const float *x, float *y, int64_t count);
     void (*silu_grad)(const float *x, const float *dy, float *dx, bool add, int64_t count);
+    void (*scale)(float factor, const float *x, float *y, bool add, int64_t count); /* y (+)= factor * x */
+    double (*dot)(const float *x, const float *y, int64_t count);
+    void (*tanh)(const float *x, float *y, int64_t count);
+    void (*sigmoid)(const float *x, float *y, int64_t count);
+    /* y (+)= x times what the draws from `group` on say, four elements each */
+    void (*dropout)(const sw_simd_dropout *a, uint32_t group, const float *x, float *y, bool add, int64_t count);
     void (*mul)(const float *a, const float *b, float *y, bool add, int64_t count);
     void (*axpy)(float factor, const float *x, float *y, int64_t count);
     void (*lerp)(float factor, const float *x, float *y, int64_t count);
@@ -236,6 +249,10 @@ typedef struct sw_simd {
     double (*sum_squares)(const float *x, int64_t count);
 
     /* --- rows */
+    int64_t (*largest)(const float *x, int64_t count); /* its place, the first on ties; count is at least 1 */
+    int64_t (*smallest)(const float *x, int64_t count);
+    void (*between)(const float *x, float low, float span, float *y, int64_t count); /* y = (x - low) / span */
+    void (*column_sums)(const float *x, int64_t rows, int64_t step, int64_t columns, double *sum); /* added to */
     void (*softmax)(const float *x, float *y, int64_t count);
     void (*softmax_grad)(const float *y, const float *dy, float *dx, bool add, int64_t count);
     void (*layer_norm)(const float *x, const float *gain, const float *offset, float *y, int64_t count, double eps,

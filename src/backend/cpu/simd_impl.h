@@ -29,6 +29,7 @@
 #include "backend/cpu/simd_attend_impl.h"
 #include "backend/cpu/simd_attend_wide_impl.h"
 #include "backend/cpu/simd_depthwise_impl.h"
+#include "backend/cpu/simd_small_impl.h"
 
 #define NAME_(x) #x
 #define NAME(x) NAME_(x)
@@ -38,6 +39,8 @@ static const sw_simd table = {
     .scan2d_grad = scan2d_grad, .mul = mul, .axpy = axpy, .lerp = lerp, .adam = adam, .sum_squares = sum_squares, .softmax = softmax,
     .softmax_grad = softmax_grad, .layer_norm = layer_norm, .layer_norm_grad = layer_norm_grad, .attend = attend,
     .attend_grad = attend_grad,
+    .scale = scale, .dot = dot, .tanh = tanh_all, .sigmoid = sigmoid_all, .dropout = dropout, .largest = largest,
+    .smallest = smallest, .between = between, .column_sums = column_sums,
     .depthwise = depthwise, .depthwise_weights = depthwise_weights, .attend_wide = attend_wide, .attend_wide_mean = attend_wide_mean,
     .attend_wide_grad = attend_wide_grad, .wino_width = WINO_WIDTH, .wino_filters = wino_filters,
     .wino_weight_product = wino_weight_product, .wino_filters_back = wino_filters_back,

@@ -21,6 +21,7 @@ list(APPEND SW_SOURCES
   ${SW_CPU_DIR}/pool.c
   ${SW_CPU_DIR}/rows.c
   ${SW_CPU_DIR}/scan.c
+  ${SW_CPU_DIR}/select.c
   ${SW_CPU_DIR}/simd_avx2.c
   ${SW_CPU_DIR}/simd_avx512.c
   ${SW_CPU_DIR}/simd_avx512_bf16.c
