@@ -7,10 +7,12 @@
 
 #include "base/mem.h"
 
+#define GATED_DROPOUT 0.25 /* the reference's, whatever its option for the features says */
+
 typedef struct abmilx {
     int64_t head_dim, width; /* width of one attention input: head_dim, or inner_dim with embed_new */
     int qk, alpha;           /* [2 width, width] and [1, 1]; -1 where there is none */
-    sw_mil_linear norm_x, ffn1, ffn2, ffn_norm, norm1, feature_norm, feature, attn1, attn2, proj, classifier;
+    sw_mil_linear norm_x, ffn1, ffn2, ffn_norm, norm1, feature_norm, feature, attn1, gate, attn2, proj, classifier;
 } abmilx;
 
 static int64_t attention_width(const sw_aggregator_options *o, int64_t width)
@@ -50,8 +52,10 @@ static void declare(sw_nn_builder *b, const sw_aggregator_options *o, abmilx *m)
     if (norm) m->norm1 = sw_mil_add_norm(b, c, o->bias, "norm1");
     if (norm) m->feature_norm = sw_mil_add_norm(b, o->input_dim, o->bias, "feature.0");
     m->feature = sw_mil_add_linear(b, c, o->input_dim, o->bias, norm ? "feature.1" : "feature.0");
-    m->attn1 = sw_mil_add_linear(b, hidden, w, o->attn_bias, "attention.fc1");
-    m->attn2 = sw_mil_add_linear(b, o->embed_new ? o->heads : 1, hidden, o->attn_bias, "attention.fc2");
+    m->attn1 = sw_mil_add_linear(b, hidden, w, o->attn_bias, o->attn_gated ? "attention.attention_a.0" : "attention.fc1");
+    if (o->attn_gated) m->gate = sw_mil_add_linear(b, hidden, w, o->attn_bias, "attention.attention_b.0");
+    m->attn2 = sw_mil_add_linear(b, o->embed_new ? o->heads : 1, hidden, o->attn_bias,
+                                 o->attn_gated ? "attention.attention_c" : "attention.fc2");
     m->proj = sw_mil_add_linear(b, c, c, o->bias, "proj");
     m->classifier = sw_mil_add_linear(b, o->classes, c, o->bias, "classifier");
 }
@@ -76,6 +80,7 @@ typedef struct pass {
     sw_slab *slab;
     int64_t b, n; /* bags, patches of each */
     bool reduced; /* A+ may multiply in bfloat16 */
+    const sw_nn_mode *mode;
 } pass;
 
 /* [b, n, heads * d] -> [b * heads, n, d] */
@@ -93,12 +98,27 @@ static sw_var *split_own(const pass *p, sw_var *x)
     return sw_mil_instead(x, split_heads(p, x));
 }
 
+/* u, a layer of the attention MLP, times the gate of its input `z`. */
+static sw_var *gated(const pass *p, sw_var *u, sw_var *z)
+{
+    sw_tape *t = p->tape;
+    sw_var *g = sw_mil_linear_forward(t, p->slab, &p->m->gate, z);
+    g = sw_mil_instead(g, sw_sigmoid(t, g));
+    u = sw_mil_instead(u, sw_mil_dropout(t, GATED_DROPOUT, 1, u, p->mode));
+    g = sw_mil_instead(g, sw_mil_dropout(t, GATED_DROPOUT, 2, g, p->mode));
+    sw_var *y = sw_mul(t, u, g);
+    sw_var_done(u);
+    sw_var_done(g);
+    return y;
+}
+
 /* Logits of the local attention, [b * heads, n]. `z` [b, n, c], `zh` [b * heads, n, d]. */
 static sw_var *attention_logits(const pass *p, sw_var *z, sw_var *zh)
 {
     sw_tape *t = p->tape;
     sw_var *u = sw_mil_linear_forward(t, p->slab, &p->m->attn1, p->o->embed_new ? z : zh);
     u = sw_mil_instead(u, sw_gelu(t, u));
+    if (p->o->attn_gated) u = gated(p, u, p->o->embed_new ? z : zh);
     sw_var *a = sw_mil_instead(u, sw_mil_linear_forward(t, p->slab, &p->m->attn2, u));
     if (p->o->embed_new) a = sw_permute(t, a, (const int[]){0, 2, 1}); /* [b, n, h] -> [b, h, n] */
     return sw_reshape(t, a, SW_SHAPE(p->b * p->o->heads, p->n));
@@ -138,7 +158,7 @@ static sw_aggregator_out forward(const void *state, const sw_aggregator_options 
 {
     const abmilx *m = state;
     const sw_shape *shape = sw_var_shape(x);
-    pass p = {m, o, t, slab, shape->dim[0], shape->dim[1], mode->activations == SW_BF16};
+    pass p = {m, o, t, slab, shape->dim[0], shape->dim[1], mode->activations == SW_BF16, mode};
     bool norm = o->norm == SW_MIL_NORM_LAYER;
     int64_t groups = p.b * o->heads;
 

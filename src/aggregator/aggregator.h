@@ -31,6 +31,7 @@ typedef struct sw_aggregator_options {
     double alpha;            /* 1: of the A+ shortcut when attn_plus is fixed */
     bool ffn;                /* false: residual MLP after the projection */
     double attn_hidden;      /* width of the attention MLP: 0 as its input; > 10 that / heads; else input / that */
+    bool attn_gated;         /* abmilx: gelu(W_a z) times sigmoid(W_b z), each with dropout 0.25, instead of gelu(W_1 z). false */
     bool embed_new;          /* false: attention and A+ on the whole width, heads split afterwards */
     int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd, chief: width of the attention; 0: 128, 384, 32, 256, 128 and 256;
                               * gigap: of the feed-forward blocks; 0: 4 * inner_dim */

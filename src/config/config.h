@@ -143,7 +143,7 @@ typedef struct sw_config {
         double dropout;
         sw_cfg_act act;
         double attn_hidden;
-        bool embed_new;
+        bool attn_gated, embed_new;
         int64_t hidden, layers;
         sw_cfg_pos pos;
         int64_t regions, epeg, crmsa, crmsa_heads;

@@ -229,6 +229,7 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_number(&w, "alpha", o->mil.alpha);
     sw_json_put_bool(&w, "ffn", o->mil.ffn);
     sw_json_put_number(&w, "attn_hidden", o->mil.attn_hidden);
+    if (o->mil.attn_gated) sw_json_put_bool(&w, "attn_gated", true);
     sw_json_put_bool(&w, "embed_new", o->mil.embed_new);
     sw_json_put_int(&w, "hidden", o->mil.hidden);
     sw_json_put_int(&w, "layers", o->mil.layers);
@@ -314,6 +315,7 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.alpha = sw_json_real(sw_json_get(r, "alpha"), 1.0);
     o.mil.ffn = sw_json_truth(sw_json_get(r, "ffn"), false);
     o.mil.attn_hidden = sw_json_real(sw_json_get(r, "attn_hidden"), 0.0);
+    o.mil.attn_gated = sw_json_truth(sw_json_get(r, "attn_gated"), false);
     o.mil.embed_new = sw_json_truth(sw_json_get(r, "embed_new"), false);
     o.mil.hidden = (int)sw_json_integer(sw_json_get(r, "hidden"), 0);
     o.mil.layers = (int)sw_json_integer(sw_json_get(r, "layers"), o.mil.layers);

@@ -157,6 +157,7 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.alpha = c->aggregator.alpha;
     o.mil.ffn = c->aggregator.ffn;
     o.mil.attn_hidden = c->aggregator.attn_hidden;
+    o.mil.attn_gated = c->aggregator.attn_gated;
     o.mil.embed_new = c->aggregator.embed_new;
     o.mil.hidden = (int)c->aggregator.hidden;
     o.mil.layers = (int)c->aggregator.layers;

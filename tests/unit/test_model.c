@@ -349,4 +349,12 @@ TEST(optional_parts_have_the_references_names)
     CHECK_STR(shape_of(&o, "mil.attn_plus_fn.norm_x.bias"), "[24]"); /* always */
     o.ffn = true;
     CHECK_STR(shape_of(&o, "mil.mlp.fc1.bias"), "[192]"); /* always */
+    o.attn_gated = true;
+    CHECK_STR(shape_of(&o, "mil.attention.fc1.weight"), "absent");
+    CHECK_STR(shape_of(&o, "mil.attention.attention_a.0.weight"), "[24, 24]");
+    CHECK_STR(shape_of(&o, "mil.attention.attention_b.0.weight"), "[24, 24]");
+    CHECK_STR(shape_of(&o, "mil.attention.attention_c.weight"), "[1, 24]");
+    CHECK_STR(shape_of(&o, "mil.attention.attention_c.bias"), "absent");
+    o.attn_bias = true;
+    CHECK_STR(shape_of(&o, "mil.attention.attention_b.0.bias"), "[24]");
 }

@@ -324,11 +324,12 @@ TEST(options_come_back_from_their_json)
     o.mil.alpha = 0.3;
     o.mil.ffn = true;
     o.mil.hidden = 77;
+    o.mil.attn_gated = true;
     CHECK_OK(sw_model_options_json(&o, &text, &err));
     CHECK_OK(sw_model_options_parse(text, "checkpoint", &back, &err));
     CHECK_OK(sw_model_options_json(&back, &again, &err));
     CHECK_STR(again, text);
-    CHECK(back.batch_stats);
+    CHECK(back.batch_stats && back.mil.attn_gated);
     CHECK_STR(back.encoder, "resnet50");
     CHECK_INT(back.mil.hidden, 77);
     CHECK(back.frozen && back.mil.ffn && back.mil.dropout == 0.125 && back.mil.alpha == 0.3);
