@@ -31,6 +31,7 @@ static sw_status net_new(net *m, bool whole_width, sw_attn_plus plus)
     m->o.heads = HEADS;
     m->o.classes = CLASSES;
     m->o.dropout = 0;
+    m->o.act = SW_ACT_GELU; /* smooth, for the differences */
     m->o.attn_gated = m->o.attn_bias = true;
     m->o.embed_new = whole_width;
     m->o.attn_plus = plus;
@@ -40,8 +41,9 @@ static sw_status net_new(net *m, bool whole_width, sw_attn_plus plus)
     SW_TRY(sw_slab_commit(m->slab, &err));
     for (int e = 0; e < sw_slab_entries(m->slab); e++) {
         int64_t n = sw_shape_count(sw_slab_shape(m->slab, e));
+        double size = strstr(sw_slab_name(m->slab, e), "attention_c") ? 4 : 0.8;
         SW_AUTOFREE double *v = sw_calloc((size_t)n, sizeof *v);
-        for (int64_t i = 0; i < n; i++) v[i] = 1.1 * sin(0.7 * (double)i + 0.9 * e);
+        for (int64_t i = 0; i < n; i++) v[i] = size * sin(0.7 * (double)i + 0.9 * e);
         SW_TRY(sw_tensor_upload_f64(sw_slab_value(m->slab, e), v, &err));
     }
     return SW_OK;
@@ -49,7 +51,7 @@ static sw_status net_new(net *m, bool whole_width, sw_attn_plus plus)
 
 static void features(double *x)
 {
-    for (int i = 0; i < BAGS * N * DIM; i++) x[i] = 1.5 * cos(0.9 * i);
+    for (int i = 0; i < BAGS * N * DIM; i++) x[i] = 2 * cos(0.9 * i + 0.013 * i * i);
 }
 
 /* The loss is a sum of the logits with weights of their own, so that every output counts. */
@@ -122,7 +124,7 @@ static void plainly(const net *m, const double *x, double *attention, double *lo
     const double *wf = entry(m, "mil.feature.0.weight"), *bf = entry(m, "mil.feature.0.bias");
     double z[N][C], slide[C] = {0}, s[C];
     for (int i = 0; i < N; i++) {
-        for (int c = 0; c < C; c++) z[i][c] = fmax(0, dot(wf + c * DIM, x + i * DIM, DIM, bf[c]));
+        for (int c = 0; c < C; c++) z[i][c] = gelu(dot(wf + c * DIM, x + i * DIM, DIM, bf[c]));
     }
     for (int h = 0; h < HEADS; h++) {
         double a[N], total = 0;
