@@ -29,7 +29,7 @@ sw_aggregator_options sw_aggregator_options_default(void)
     return (sw_aggregator_options){.input_dim = 1024, .inner_dim = 512, .classes = 2, .heads = 8, .dropout = 0.25,
                                    .act = SW_ACT_RELU, .bias = true, .alpha = 1.0, .layers = 2, .regions = 8, .epeg = 15,
                                    .crmsa = 3, .crmsa_heads = 8, .instances = 8, .bag_weight = 0.7, .slide_weight = 1.0, .patch_weight = 0.01,
-                                   .cluster_weight = 0.01, .topk = 6, .gate_weight = 0.1, .gate_share = 0.1,
+                                   .cluster_weight = 0.01, .topk = 6, .blocks = 1, .state = 16, .gate_weight = 0.1, .gate_share = 0.1,
                                    .groups = 5, .organ = -1, .dilations = 5, .segment_first = 1024, .segment_last = 1048576, .shuffle = true};
 }
 
@@ -41,6 +41,11 @@ size_t sw_aggregator_kinds(void)
 const sw_aggregator_def *sw_aggregator_kind(size_t index)
 {
     return index < sw_aggregator_kinds() ? kinds[index] : NULL;
+}
+
+bool sw_aggregator_uses_places(const char *name)
+{
+    return strcmp(name, "mamba2d") == 0;
 }
 
 static sw_status find(const char *name, const sw_aggregator_def **def, sw_error *err)

@@ -61,6 +61,10 @@ typedef struct sw_aggregator_options {
     int organ;               /* chief: row of its text embeddings; -1, none: without text */
     int dilations;           /* gigap: branches of attention, of every token, every second, every fourth, ... 5 */
     int segment_first, segment_last; /* gigap: tokens of a segment in the first and the last branch. 1024, 1048576 */
+    int blocks;              /* mamba2d: of scans, one after the other. 1 */
+    int state;               /* mamba2d: numbers that each channel carries from cell to cell. 16 */
+    int canvas_rows;         /* mamba2d: cells of the canvas that patches of every bag are laid out on; 0: as many as each bag */
+    int canvas_columns;      /* reaches over */
 } sw_aggregator_options;
 sw_aggregator_options sw_aggregator_options_default(void);
 
@@ -100,6 +104,7 @@ typedef struct sw_aggregator_def {
 } sw_aggregator_def;
 
 size_t sw_aggregator_kinds(void);
+bool sw_aggregator_uses_places(const char *name); /* whether it goes by sw_nn_mode's xy */
 const sw_aggregator_def *sw_aggregator_kind(size_t index);
 
 /* Declares the aggregator `name` in `slab` under "mil."; borrows the slab until sw_aggregator_free. */

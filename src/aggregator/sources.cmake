@@ -16,4 +16,5 @@ list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/aggregator/c2c.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/ft_vib.c
   ${CMAKE_SOURCE_DIR}/src/aggregator/wikg.c
+  ${CMAKE_SOURCE_DIR}/src/aggregator/mamba2d.c
 )

@@ -18,6 +18,8 @@ typedef struct sw_patch_source_ops {
     /* Pixels [patch_px, patch_px, 3], RGB. The message names slide and patch. */
     sw_status (*read)(void *self, int64_t index, uint8_t *rgb, sw_error *err);
     void (*destroy)(void *self);
+    /* NULL: unknown. xy [count, 2] as sw_patch_source_places gives them; step_level0_px 0: as far apart as patches are wide. */
+    sw_status (*places)(void *self, double step_level0_px, float *xy, sw_error *err);
 } sw_patch_source_ops;
 
 /* For implementations: takes `self` on success. `name` (a slide's id) is copied. */
@@ -31,6 +33,13 @@ sw_status sw_patch_source_read(sw_patch_source *source, int64_t index, uint8_t *
 
 /* Features [count, dim] of patches first and on. A source of pixels, or of features of another width, is SW_E_INVALID. */
 sw_status sw_patch_source_features(sw_patch_source *source, int64_t first, int64_t count, int dim, float *out, sw_error *err) SW_MUST_CHECK;
+
+/* Where the patches lie on the grid of their slide: column and row, xy [count, 2], in steps of neighbours and from the slide's
+ * corner on (so whole numbers only where a grid begins there); the parts of a joined source one below the other. Not numbers where
+ * positions are unknown. */
+sw_status sw_patch_source_places(sw_patch_source *source, float *xy, sw_error *err) SW_MUST_CHECK;
+/* The distance of neighbours in level-0 pixels, for a source that does not know it by itself: patches read from a slide. */
+void sw_patch_source_set_step(sw_patch_source *source, double step_level0_px);
 
 /* All patches of one slide of a store at one scale; borrows the store. */
 sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale, sw_patch_source **out, sw_error *err)
@@ -109,6 +118,8 @@ typedef struct sw_batch {
     int64_t *patch;    /* [n_bags * bag_patches] its index among that slide's patches, */
     int *scale_index;  /* [n_bags * bag_patches] and its scale among those of the slide */
     int *source_px;    /* [n_bags * bag_patches] side of the patch in the store */
+    float *xy;         /* [n_bags * bag_patches, 2] column and row on the slide's grid, as sw_patch_source_places; slides and scales of a
+                          bag lie one below the other. NULL: not asked for */
     int owners;
 } sw_batch;
 void sw_batch_free(sw_batch *batch); /* NULL is fine */
@@ -129,6 +140,7 @@ typedef struct sw_loader_options {
     uint64_t seed;
     int64_t chunk_patches; /* patches per chunk of pixels, >= 1 */
     int ahead;             /* chunks in memory, >= 1: prepared, also of the next steps, or handed out and not done with */
+    bool places;           /* the steps tell where their patches lie */
     bool once;             /* every chunk of a step is asked for once; false: twice, where a step has several */
     int64_t keep_bytes;    /* of pixels that may wait for the second pass instead of being decoded again; 0: none */
 } sw_loader_options;

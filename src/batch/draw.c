@@ -19,6 +19,7 @@ void sw_batch_free(sw_batch *batch)
     sw_free(batch->patch);
     sw_free(batch->scale_index);
     sw_free(batch->source_px);
+    sw_free(batch->xy);
     sw_free(batch);
 }
 
@@ -78,6 +79,8 @@ static sw_status batch_new(const sw_draw *d, int64_t n_bags, sw_batch **out, sw_
     b->patch = sw_calloc(n, sizeof(*b->patch));
     b->scale_index = sw_calloc(n, sizeof(*b->scale_index));
     b->source_px = sw_calloc(n, sizeof(*b->source_px));
+    if (d->options->places) b->xy = sw_calloc(2 * n, sizeof(*b->xy));
+    if (d->options->places && !b->xy) return sw_nomem(err);
     if (d->cluster) b->cluster = sw_calloc(n, sizeof(*b->cluster));
     if (d->cluster && !b->cluster) return sw_nomem(err);
     if (!b->label || !b->bag || !b->identity || !b->pick || !b->crop || !b->slide || !b->patch || !b->scale_index || !b->source_px) return sw_nomem(err);
@@ -183,6 +186,7 @@ sw_status sw_batch_draw(const sw_draw *d, int64_t step, sw_batch **out, sw_error
         SW_TRY(draw_bag(d, b, i, err));
     }
     locate(d, b);
+    if (d->options->places) SW_TRY(sw_batch_places(d->store, d->dataset, d->scales, b, err));
     if (sw_store_feature_dim(d->store) > 0) { /* features are not cut */
         *out = SW_STEAL(b);
         return SW_OK;

@@ -63,6 +63,16 @@ bool sw_patch_source_is_store(const sw_patch_source *source, const sw_store **st
 sw_status sw_patch_source_planes(sw_patch_source *source, int64_t index, const sw_cut *cut, sw_maker *maker, float *planes,
                                  sw_timer *timer, sw_error *err) SW_MUST_CHECK;
 
+/* Places [n, 2] on a grid: column and row, in steps of neighbours. Unknown ones are not numbers. */
+void sw_places_unknown(float *xy, int64_t n);
+void sw_places_of(const int64_t *level0, int64_t n, double step_level0_px, float *xy);
+/* From the grid's first column on, and below what was placed so far: *below is the first free row, and moves on. */
+void sw_places_below(float *xy, int64_t n, float *below);
+sw_status sw_store_places(const sw_store *store, int64_t slide, int scale, float *xy, sw_error *err) SW_MUST_CHECK;
+/* Fills batch->xy. */
+sw_status sw_batch_places(const sw_store *store, const sw_dataset *dataset, const sw_bag_scales *scales, sw_batch *batch,
+                          sw_error *err) SW_MUST_CHECK;
+
 /* How the patches of one step are cut and mirrored: crop [n_bags * bag_patches]. `bag`: identities; source_px: sides of the
  * patches, [n_bags * bag_patches]. */
 typedef struct sw_augment_step {

@@ -8,6 +8,7 @@ struct sw_patch_source {
     char *name;
     int64_t count;
     int patch_px;
+    double step_level0_px;
 };
 
 sw_status sw_patch_source_new(const sw_patch_source_ops *ops, void *self, const char *name, int64_t count, int patch_px,
@@ -51,6 +52,18 @@ sw_status sw_patch_source_read(sw_patch_source *source, int64_t index, uint8_t *
                             (long long)source->count);
     }
     return source->ops->read(source->self, index, rgb, err);
+}
+
+sw_status sw_patch_source_places(sw_patch_source *source, float *xy, sw_error *err)
+{
+    if (source->ops->places) return source->ops->places(source->self, source->step_level0_px, xy, err);
+    sw_places_unknown(xy, source->count);
+    return SW_OK;
+}
+
+void sw_patch_source_set_step(sw_patch_source *source, double step_level0_px)
+{
+    source->step_level0_px = step_level0_px;
 }
 
 bool sw_patch_source_is(const sw_patch_source *source, const sw_patch_source_ops *ops, void **self)

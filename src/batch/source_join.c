@@ -41,7 +41,20 @@ static sw_status read_patch(void *self, int64_t index, uint8_t *rgb, sw_error *e
     return sw_patch_source_read(j->part[at], index - j->first[at], rgb, err);
 }
 
-static const sw_patch_source_ops ops = {.read = read_patch, .destroy = destroy};
+static sw_status places(void *self, double step_level0_px, float *xy, sw_error *err)
+{
+    const joined *j = self;
+    float below = 0;
+    (void)step_level0_px; /* each part has its own */
+    for (int64_t i = 0; i < j->parts; i++) {
+        float *of_part = xy + 2 * j->first[i];
+        SW_TRY(sw_patch_source_places(j->part[i], of_part, err));
+        if (j->parts > 1) sw_places_below(of_part, j->first[i + 1] - j->first[i], &below);
+    }
+    return SW_OK;
+}
+
+static const sw_patch_source_ops ops = {.read = read_patch, .destroy = destroy, .places = places};
 
 sw_patch_source *sw_patch_source_part(sw_patch_source *source, int64_t *index)
 {

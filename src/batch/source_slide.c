@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "batch/batch.h"
+#include "batch/load.h"
 
 typedef struct slide_source {
     sw_slide *slide;
     int64_t *xy; /* [count, 2] */
+    int64_t count;
     int patch_px;
     double mpp_um;
 } slide_source;
@@ -21,6 +22,14 @@ static sw_status read_patch(void *self, int64_t index, uint8_t *rgb, sw_error *e
                            (long long)index, s->mpp_um);
 }
 
+static sw_status places(void *self, double step_level0_px, float *xy, sw_error *err)
+{
+    const slide_source *s = self;
+    if (!(step_level0_px > 0)) SW_TRY(sw_slide_patch_side(s->slide, s->patch_px, s->mpp_um, &step_level0_px, err));
+    sw_places_of(s->xy, s->count, step_level0_px, xy);
+    return SW_OK;
+}
+
 static void destroy(void *self)
 {
     slide_source *s = self;
@@ -28,7 +37,7 @@ static void destroy(void *self)
     sw_free(s);
 }
 
-static const sw_patch_source_ops ops = {.read = read_patch, .destroy = destroy};
+static const sw_patch_source_ops ops = {.read = read_patch, .destroy = destroy, .places = places};
 
 sw_status sw_patch_source_slide(sw_slide *slide, const int64_t *xy, int64_t count, int patch_px, double mpp_um,
                                 sw_patch_source **out, sw_error *err)
@@ -41,7 +50,7 @@ sw_status sw_patch_source_slide(sw_slide *slide, const int64_t *xy, int64_t coun
     SW_AUTOFREE int64_t *copy = sw_calloc((size_t)count + 1, 2 * sizeof(*copy));
     if (!s || !copy) return sw_nomem(err);
     if (count > 0) memcpy(copy, xy, (size_t)count * 2 * sizeof(*copy));
-    *s = (slide_source){.slide = slide, .xy = copy, .patch_px = patch_px, .mpp_um = mpp_um};
+    *s = (slide_source){.slide = slide, .xy = copy, .count = count, .patch_px = patch_px, .mpp_um = mpp_um};
     SW_TRY(sw_patch_source_new(&ops, s, sw_slide_get_info(slide)->slide_id, count, patch_px, out, err));
     (void)SW_STEAL(s);
     (void)SW_STEAL(copy);

@@ -25,7 +25,14 @@ static sw_status read_patch(void *self, int64_t index, uint8_t *rgb, sw_error *e
                            sw_store_scale_get(s->store, s->slide, s->scale)->mpp_um);
 }
 
-static const sw_patch_source_ops ops = {.read = read_patch, .destroy = sw_free};
+static sw_status places(void *self, double step_level0_px, float *xy, sw_error *err)
+{
+    const store_source *s = self;
+    (void)step_level0_px; /* the store knows it */
+    return sw_store_places(s->store, s->slide, s->scale, xy, err);
+}
+
+static const sw_patch_source_ops ops = {.read = read_patch, .destroy = sw_free, .places = places};
 
 sw_status sw_patch_source_store(const sw_store *store, int64_t slide, int scale, sw_patch_source **out, sw_error *err)
 {

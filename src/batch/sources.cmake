@@ -1,6 +1,7 @@
 list(APPEND SW_SOURCES
   ${CMAKE_SOURCE_DIR}/src/batch/augment.c
   ${CMAKE_SOURCE_DIR}/src/batch/bag.c
+  ${CMAKE_SOURCE_DIR}/src/batch/places.c
   ${CMAKE_SOURCE_DIR}/src/batch/draw.c
   ${CMAKE_SOURCE_DIR}/src/batch/eval_loader.c
   ${CMAKE_SOURCE_DIR}/src/batch/load.c

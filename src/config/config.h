@@ -152,7 +152,7 @@ typedef struct sw_config {
         int64_t instances;
         double bag_weight;
         double slide_loss, patch_loss, cluster_loss, gate_loss, gate_share;
-        int64_t topk;
+        int64_t topk, blocks, state, canvas_rows, canvas_columns;
         sw_cfg_pool pool;
         sw_cfg_gate gate;
         int64_t groups;

@@ -133,10 +133,11 @@ static sw_status take_instances(const sw_aggregator_out *result, sw_bag_result *
     return take(result->patch, &out->patch_logit, err);
 }
 
-static sw_status aggregate(sw_model *model, const sw_tensor *features, bool instances, sw_bag_result *out, sw_error *err)
+static sw_status aggregate(sw_model *model, const sw_tensor *features, const float *xy, bool instances, sw_bag_result *out, sw_error *err)
 {
     sw_tape *tape = NULL;
     sw_nn_mode mode = sw_nn_mode_eval();
+    mode.xy = xy;
     SW_TRY(sw_tape_new(sw_model_backend(model), false, &tape, err));
     sw_aggregator_out result = sw_model_aggregate(model, tape, sw_tape_constant(tape, features), &mode);
     sw_status status = sw_tape_status(tape, err);
@@ -160,10 +161,16 @@ static sw_status infer(sw_model *model, sw_patch_source *source, const sw_infer_
     out->probability = sw_calloc((size_t)out->n_classes, sizeof *out->probability);
     if (!features || !out->logit || !out->probability) return sw_nomem(err);
     SW_TRY(sw_infer_features(model, source, o, features, err));
+    SW_AUTOFREE float *xy = NULL;
+    if (sw_aggregator_uses_places(sw_model_get_options(model)->aggregator)) {
+        xy = sw_malloc((size_t)n * 2 * sizeof *xy);
+        if (!xy) return sw_nomem(err);
+        SW_TRY(sw_patch_source_places(source, xy, err));
+    }
     sw_tensor bag = {0};
     SW_TRY(sw_tensor_from(&sw_model_backend(model)->device, SW_F32, SW_SHAPE(1, n, dim), features, &bag, err));
     sw_free(SW_STEAL(features));
-    sw_status status = aggregate(model, &bag, o->instances, out, err);
+    sw_status status = aggregate(model, &bag, xy, o->instances, out, err);
     sw_tensor_release(&bag);
     SW_TRY(status);
     sw_softmax_host(out->logit, out->n_classes, out->probability);

@@ -223,6 +223,7 @@ static sw_status source_of(const sw_predictor *p, parts *all, const char *name, 
         const part *at = &all->part[made];
         status = sw_patch_source_slide(at->slide, at->grid.xy, at->grid.n_patches, p->use.tiling.patch_px, at->grid.mpp_um,
                                        &source[made], err);
+        if (status == SW_OK) sw_patch_source_set_step(source[made], at->grid.step_level0_px);
     }
     if (status == SW_OK && all->n == 1) {
         *out = source[0];

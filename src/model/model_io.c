@@ -245,6 +245,10 @@ sw_status sw_model_options_json(const sw_model_options *o, char **text, sw_error
     sw_json_put_bool(&w, "shortcut", o->mil.shortcut);
     sw_json_put_bool(&w, "cross_bag", o->mil.cross_bag);
     sw_json_put_int(&w, "topk", o->mil.topk);
+    sw_json_put_int(&w, "blocks", o->mil.blocks);
+    sw_json_put_int(&w, "state", o->mil.state);
+    sw_json_put_int(&w, "canvas_rows", o->mil.canvas_rows);
+    sw_json_put_int(&w, "canvas_columns", o->mil.canvas_columns);
     sw_json_put_string(&w, "pool", pool_names[o->mil.pool]);
     sw_json_put_bool(&w, "gate_dot", o->mil.gate_dot);
     sw_json_put_int(&w, "groups", o->mil.groups);
@@ -330,6 +334,10 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.mil.bag_weight = sw_json_real(sw_json_get(r, "bag_weight"), o.mil.bag_weight);
     o.mil.shortcut = sw_json_truth(sw_json_get(r, "shortcut"), false);
     o.mil.cross_bag = sw_json_truth(sw_json_get(r, "cross_bag"), false);
+    o.mil.blocks = (int)sw_json_integer(sw_json_get(r, "blocks"), o.mil.blocks);
+    o.mil.state = (int)sw_json_integer(sw_json_get(r, "state"), o.mil.state);
+    o.mil.canvas_rows = (int)sw_json_integer(sw_json_get(r, "canvas_rows"), 0);
+    o.mil.canvas_columns = (int)sw_json_integer(sw_json_get(r, "canvas_columns"), 0);
     o.mil.topk = (int)sw_json_integer(sw_json_get(r, "topk"), o.mil.topk);
     o.mil.pool = (sw_mil_pool)pool;
     o.mil.gate_dot = sw_json_truth(sw_json_get(r, "gate_dot"), false);

@@ -108,13 +108,21 @@ static double spread(const start *s, const sw_shape *shape)
     case SW_INIT_TINY: return 1e-6;
     case SW_INIT_UNIFORM_FAN_IN: return 1.0 / sqrt(fan_in);
     case SW_INIT_BOUNDED: return s->bound;
+    case SW_INIT_UNIT: return 1.0;
     default: return 0.0;
     }
 }
 
 static double draw(sw_init init, double size, sw_rng *rng)
 {
+    if (init == SW_INIT_UNIT) return sw_rng_range(rng, 0.0, size);
     return init == SW_INIT_UNIFORM_FAN_IN || init == SW_INIT_BOUNDED ? sw_rng_range(rng, -size, size) : size * sw_rng_normal(rng);
+}
+
+static double undrawn(sw_init init, int64_t i, const sw_shape *shape)
+{
+    if (init == SW_INIT_LOG_PLACE) return log((double)(i % shape->dim[shape->rank - 1] + 1));
+    return init == SW_INIT_ONE ? 1.0 : 0.0;
 }
 
 /* `seed` NULL: nothing is drawn. */
@@ -126,7 +134,7 @@ static sw_status init_one(const sw_nn_builder *b, const start *s, const uint64_t
     if (!value) return sw_nomem(err);
     double size = seed ? spread(s, shape) : 0.0;
     sw_rng rng = sw_rng_stream(seed ? *seed : 0, SW_RNG_INIT, 0, (uint32_t)s->index, 0);
-    for (int64_t i = 0; i < n; i++) value[i] = size > 0.0 ? draw(s->init, size, &rng) : s->init == SW_INIT_ONE ? 1.0 : 0.0;
+    for (int64_t i = 0; i < n; i++) value[i] = size > 0.0 ? draw(s->init, size, &rng) : undrawn(s->init, i, shape);
     return sw_tensor_upload_f64(sw_slab_value(b->slab, s->index), value, err);
 }
 

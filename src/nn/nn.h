@@ -14,6 +14,8 @@ typedef struct sw_nn_mode {
                              Aggregators compute in f32, but for the products of the A+ attention. */
     uint64_t seed;        /* of dropout */
     uint32_t step;        /* dropout counter: another mask each step */
+    const float *xy;      /* [bags, patches, 2] column and row of each patch on the grid of its slide (sw_patch_source_places), for
+                             aggregators that go by them; NULL: unknown */
 } sw_nn_mode;
 
 sw_nn_mode sw_nn_mode_eval(void);
@@ -21,7 +23,8 @@ sw_nn_mode sw_nn_mode_train(uint64_t seed, uint32_t step);
 
 /* How an entry of the slab starts. Xavier normal: std = sqrt(2 / (fan_in + fan_out)); Kaiming normal, fan-out:
  * std = sqrt(2 / fan_out) with fan_out = out channels * kernel area; tiny: normal with std 1e-6; uniform, fan-in: between
- * plus and minus 1 / sqrt(fan_in), what PyTorch's layers start with; bounded: uniform with the bound given. Fans of [out, in, ...] with the area of the rest. */
+ * plus and minus 1 / sqrt(fan_in), what PyTorch's layers start with; bounded: uniform with the bound given; unit: uniform between 0 and 1;
+ * log place: logarithms of 1, 2, ... along the last dimension, not drawn. Fans of [out, in, ...] with the area of the rest. */
 typedef enum sw_init {
     SW_INIT_ZERO,
     SW_INIT_ONE,
@@ -29,7 +32,9 @@ typedef enum sw_init {
     SW_INIT_KAIMING_FAN_OUT,
     SW_INIT_TINY,
     SW_INIT_UNIFORM_FAN_IN,
-    SW_INIT_BOUNDED
+    SW_INIT_BOUNDED,
+    SW_INIT_UNIT,
+    SW_INIT_LOG_PLACE
 } sw_init;
 
 /* Declares an entry and remembers how it starts; *index as in sw_slab_add. */

@@ -178,6 +178,10 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.gate_weight = c->aggregator.gate_loss;
     o.mil.gate_share = c->aggregator.gate_share;
     o.mil.topk = (int)c->aggregator.topk;
+    o.mil.blocks = (int)c->aggregator.blocks;
+    o.mil.state = (int)c->aggregator.state;
+    o.mil.canvas_rows = (int)c->aggregator.canvas_rows;
+    o.mil.canvas_columns = (int)c->aggregator.canvas_columns;
     o.mil.pool = c->aggregator.pool == SW_CFG_POOL_MEAN ? SW_POOL_MEAN : c->aggregator.pool == SW_CFG_POOL_MAX ? SW_POOL_MAX : SW_POOL_ATTN;
     o.mil.gate_dot = c->aggregator.gate == SW_CFG_GATE_DOT;
     o.mil.groups = (int)c->aggregator.groups;
@@ -289,6 +293,7 @@ static sw_status make_loader(sw_trainer *t, sw_error *err)
 {
     const sw_config *c = &t->config;
     sw_loader_options lo = sw_loader_options_of(c);
+    lo.places = sw_aggregator_uses_places(c->aggregator.name);
     lo.keep_bytes = t->keep_bytes;
     if (sw_store_feature_dim(t->store) > 0) lo.ahead = SW_FEATURES_AHEAD;
     int workers = (int)(c->run.workers > 0 ? c->run.workers : c->run.threads); /* 0: at most all CPUs */

@@ -53,6 +53,7 @@ static sw_var *head(void *ctx, sw_tape *tape, sw_var *features)
     if (sw_tensor_from(&s->be->device, SW_I32, sw_task_target_shape(task, b->n_bags), target, &labels, &err) != SW_OK)
         sw_tape_fail(tape, err.code, "%s", err.message);
     sw_var *bags = sw_reshape(tape, features, SW_SHAPE(b->n_bags, b->bag_patches, sw_model_dim(s->model)));
+    mode.xy = b->xy;
     sw_aggregator_out out = sw_model_aggregate(s->model, tape, bags, &mode);
     if (s->options->watch && sw_tape_status(tape, &err) == SW_OK &&
         sw_watch_step(s->options->watch, out.attention ? sw_var_value(out.attention) : NULL, sw_var_value(features), b, &err) != SW_OK)

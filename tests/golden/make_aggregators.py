@@ -392,6 +392,64 @@ def dtfd(p, c, x):
     return torch.stack(second), torch.stack(maps), lambda bag: bag + tier1
 
 
+def selective_scan(u, delta, a_log, b, c, d):
+    """Cell by cell: u, delta [rows, columns, e], b, c [rows, columns, n]."""
+    rows, columns, _ = u.shape
+    step, rate = F.softplus(delta), -torch.exp(a_log)
+    along, state, out = {}, {}, []
+    for i in range(rows):
+        for j in range(columns):
+            decay = torch.exp(step[i, j, :, None] * rate)
+            g = (step[i, j] * u[i, j])[:, None] * b[i, j]
+            if j > 0:
+                g = g + decay * along[i, j - 1]
+            along[i, j] = g
+            state[i, j] = g + decay * state[i - 1, j] if i > 0 else g
+            out.append((state[i, j] * c[i, j]).sum(-1) + d * u[i, j])
+    return torch.stack(out)
+
+
+def mamba2d(p, c, x):
+    bags, n, _ = x.shape
+    dim, e, s, rank = c["inner_dim"], 2 * c["inner_dim"], c["state"], -(-c["inner_dim"] // 16)
+    z = act(c, p.linear(x, "_fc1.0", dim))
+    p("norm.weight", dim), p("norm.bias", dim)
+    pad = p("layers.pad_token", dim)
+    total, weights = [], []
+    for bag in range(bags):
+        if "xy" in c:
+            xy = torch.tensor(c["xy"][2 * n * bag : 2 * n * (bag + 1)]).reshape(n, 2)
+            cell = torch.round(xy - xy.min(0)[0]).long().flip(1)
+            size = tuple((cell.max(0)[0] + 1).tolist())
+            if "canvas_rows" in c:
+                cell, size = torch.floor(xy + 0.01).long().flip(1), (c["canvas_rows"], c["canvas_columns"])
+        else:
+            side = math.ceil(math.sqrt(n))
+            cell, size = torch.stack([torch.arange(n) // side, torch.arange(n) % side], 1), (-(-n // side), side)
+        at = cell[:, 0] * size[1] + cell[:, 1]
+        last = {int(k): i for i, k in enumerate(at)}
+        y = torch.stack([z[bag, last[k]] if k in last else pad for k in range(size[0] * size[1])])
+        for i in range(c["blocks"]):
+            m = f"layers.layers.{i}.mixer."
+            a_log, d = p(m + "A_log", e, s), p(m + "D", e)
+            w_in = p(m + "in_proj.weight", 2 * e, dim)
+            w_conv, b_conv = p(m + "conv1d.weight", e, 1, 4), p(m + "conv1d.bias", e)
+            w_x, w_dt, b_dt = p(m + "x_proj.weight", rank + 2 * s, e), p(m + "dt_proj.weight", e, rank), p(m + "dt_proj.bias", e)
+            w_out, w_norm = p(m + "out_proj.weight", dim, e), p(f"layers.layers.{i}.norm.weight", dim)
+            h = y / torch.sqrt((y * y).mean(-1, keepdim=True) + 1e-5) * w_norm
+            u, gate = F.linear(h, w_in).chunk(2, -1)
+            u = F.silu(F.conv1d(F.pad(u.T[None], (3, 0)), w_conv, b_conv, groups=e)[0].T)
+            low, b, cc = F.linear(u, w_x).split([rank, s, s], -1)
+            grid = [t.reshape(*size, -1) for t in (u, F.linear(low, w_dt, b_dt), b, cc)]
+            out = selective_scan(grid[0], grid[1], a_log, grid[2], grid[3], d)
+            y = y + F.linear(out * F.silu(gate), w_out)
+        y = p.norm(y, "norm")
+        a = torch.softmax(p.linear(torch.tanh(p.linear(y, "attention.0", 128)), "attention.2", 1).T, -1)
+        total.append(a @ y)
+        weights.append(a[0, at] / a[0, at].sum())
+    return p.linear(torch.cat(total), "classifier", c["classes"]), torch.stack(weights)[:, None], None
+
+
 def numbers(t):
     return [float(f"{v:.12g}") for v in t.detach().flatten().tolist()]
 
@@ -432,6 +490,12 @@ cases = [
     run(wikg, name="WiKG of two bags", topk=4, pool="attn"),
     run(wikg, name="WiKG of two bags, dot product, largest", topk=5, pool="max", gate_dot=1, n=33),
     run(wikg, name="WiKG with fewer patches than links", topk=6, pool="attn", n=4),
+    run(mamba2d, name="2DMamba of two bags on grids of their own", state=3, blocks=1, n=12,
+        xy=[2, 3, 3, 3, 6, 3, 2, 4, 4, 5, 5.02, 5, 6, 6.01, 3, 7, 2, 7, 4.98, 8, 6, 8, 5, 5]
+        + [0.5, 0.5, 1.5, 0.5, 2.5, 0.5, 0.5, 1.5, 1.5, 1.5, 2.5, 2.5, 0.5, 2.5, 1.5, 3.5, 2.5, 3.5, 0.5, 4.5, 2.5, 4.5, 1.5, 5.5]),
+    run(mamba2d, name="2DMamba of two blocks on a canvas", state=2, blocks=2, n=7, batch=1, labels=[1], canvas_rows=6, canvas_columns=5,
+        xy=[1, 1, 2.3, 1.2, 4, 1, 1, 2, 3.999, 4, 2, 4, 4, 5]),
+    run(mamba2d, name="2DMamba without positions", state=4, blocks=1, n=22, act="relu"),
     run(chief, name="CHIEF of two bags", hidden=24, organ=18, norm=0),
     run(chief, name="CHIEF without text", hidden=24, organ=-1, norm=0, act="relu"),
     run(gigap, name="GigaPath, segments that bags do not fill", heads=4, dilations=3, segment_first=4, segment_last=16, pool="attn", n=18, amplitude=0.8),

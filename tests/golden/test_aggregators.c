@@ -50,7 +50,8 @@ static sw_aggregator_options options_of(const sw_json *c)
     const struct {
         const char *key;
         int *to;
-    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"groups", &o.groups}, {"organ", &o.organ}, {"hidden", &o.hidden}, {"dilations", &o.dilations}, {"segment_first", &o.segment_first}, {"segment_last", &o.segment_last}};
+    } given[] = {{"layers", &o.layers}, {"regions", &o.regions}, {"epeg", &o.epeg}, {"crmsa", &o.crmsa}, {"crmsa_heads", &o.crmsa_heads}, {"topk", &o.topk}, {"state", &o.state}, {"blocks", &o.blocks},
+                 {"canvas_rows", &o.canvas_rows}, {"canvas_columns", &o.canvas_columns}, {"groups", &o.groups}, {"organ", &o.organ}, {"hidden", &o.hidden}, {"dilations", &o.dilations}, {"segment_first", &o.segment_first}, {"segment_last", &o.segment_last}};
     for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
         if (sw_json_get(c, given[i].key)) *given[i].to = (int)number(c, given[i].key);
     return o;
@@ -141,6 +142,9 @@ static bool run_case(sw_backend *be, sw_dtype dtype, const sw_json *c, double to
     int64_t b = number(c, "batch"), n = number(c, "n");
     SW_AUTOFREE double *pixels = sw_calloc((size_t)(b * n * o.input_dim), sizeof *pixels);
     int32_t y[8];
+    float xy[2 * 64];
+    if (sw_json_get(c, "xy")) mode.xy = xy;
+    for (int64_t i = 0; mode.xy && i < 2 * b * n; i++) xy[i] = (float)sw_json_real(sw_json_at(sw_json_get(c, "xy"), (size_t)i), NAN);
     for (int64_t i = 0; i < b * n * o.input_dim; i++) pixels[i] = cos(0.9 * (double)i);
     for (int64_t i = 0; i < b; i++) y[i] = (int32_t)sw_json_integer(sw_json_at(sw_json_get(c, "labels"), (size_t)i), 0);
 
@@ -198,8 +202,8 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 /* The reference's own numbers, and those of a second implementation at larger sizes (make_aggregators.py). */
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
-    run_file(backend, dtype, tol, "golden/aggregators.json", 21);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 25);
+    run_file(backend, dtype, tol, "golden/aggregators.json", 22);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 28);
 }
 
 TEST(golden_on_ref_in_double)
@@ -289,6 +293,7 @@ TEST(parameter_counts_are_the_references)
     g.layers = 12;
     CHECK_INT(count_params("gigap", &g), 86330880 + 2 * 769); /* and a classifier */
     CHECK_INT(count_params("wikg", &o), 1709059 + 394240); /* its gates U, V, W are counted, but never used */
+    CHECK_INT(count_params("mamba2d", &o), 2288387);
 }
 
 TEST(impossible_options_are_refused)
@@ -298,5 +303,5 @@ TEST(impossible_options_are_refused)
     CHECK_INT(count_params("abmilx", &o), -1);
     CHECK_STR(err.message, "aggregator.heads: 7 does not divide aggregator.inner_dim 512");
     CHECK_INT(count_params("abmily", &o), -1);
-    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, chief, dsmil, dtfd, transmil, wikg, gigap, rrtmil, vitmil, qamil, c2c, ft_vib");
+    CHECK_STR(err.message, "aggregator.name: no aggregator 'abmily'; there are abmilx, abmil, gabmil, mean, max, meanmil, maxmil, clam_sb, clam_mb, chief, dsmil, dtfd, transmil, wikg, mamba2d, gigap, rrtmil, vitmil, qamil, c2c, ft_vib");
 }

@@ -321,12 +321,72 @@ TEST(impossible_options_have_their_sentences)
     o.groups = 0;
     CHECK_STR(refusal("dtfd", &o), "aggregator.groups: 0 must be at least 1");
     o = small();
+    o.blocks = 0;
+    CHECK_STR(refusal("mamba2d", &o), "aggregator.blocks: 0 is not between 1 and 64");
+    o = small();
+    o.state = 0;
+    CHECK_STR(refusal("mamba2d", &o), "aggregator.state: 0 is not between 1 and 1024");
+    o = small();
+    o.canvas_rows = 3;
+    CHECK_STR(refusal("mamba2d", &o), "aggregator.canvas_rows: 3 and aggregator.canvas_columns: 0 must both be 0 or both be more");
+    o = small();
     o.topk = 0;
     CHECK_STR(refusal("wikg", &o), "aggregator.topk: 0 must be at least 1");
     o = small();
     o.inner_dim = o.heads = 1;
     CHECK_STR(refusal("wikg", &o), "aggregator.inner_dim: the gates of wikg are half as wide, so it needs at least 2");
     CHECK_STR(refusal("transmil", &o), "aggregator.inner_dim: transmil has half as many landmarks, and needs at least 2");
+}
+
+/* Whether four patches can be laid out so; if they can, what is made of them. */
+static void lay_out(const sw_aggregator_options *o, const float *xy, sw_status wanted, double *logits)
+{
+    rig r;
+    sw_tape *tape = NULL;
+    sw_tensor x = {0};
+    sw_nn_mode mode = sw_nn_mode_eval();
+    SW_AUTOFREE float *host = bags(0, 1, 4);
+    mode.xy = xy;
+    open_rig(&r, "ref", "mamba2d", o);
+    CHECK_OK(sw_tape_new(r.be, false, &tape, &err));
+    CHECK_OK(sw_tensor_from(&r.be->device, SW_F32, SW_SHAPE(1, 4, DIM), host, &x, &err));
+    sw_aggregator_out out = sw_aggregator_forward(r.agg, tape, sw_tape_constant(tape, &x), &mode);
+    CHECK_INT(sw_tape_status(tape, &err), wanted);
+    if (wanted == SW_OK) CHECK_OK(sw_tensor_download_f64(sw_var_value(out.logits), logits, &err));
+    sw_tape_free(tape);
+    sw_tensor_release(&x);
+    close_rig(&r);
+}
+
+TEST(places_on_a_canvas)
+{
+    static const float square[8] = {0, 0, 1, 0, 0, 1, 1, 1}, moved[8] = {7, 3, 8, 3, 7, 4, 8, 4}, far[8] = {0, 0, 1, 0, 0, 1, 3, 1};
+    static const float left[8] = {-1, 0, 0, 0, 1, 1, 0, 1}, apart[8] = {0, 0, 1e5f, 0, 0, 1e5f, 0, 0};
+    static const float unknown[8] = {0, 0, 1, 0, 0, NAN, 1, 1};
+    double by_none[CLASSES], by_square[CLASSES], by_moved[CLASSES], by_unknown[CLASSES], by_far[CLASSES];
+    sw_aggregator_options o = small();
+    lay_out(&o, NULL, SW_OK, by_none);
+    lay_out(&o, square, SW_OK, by_square);
+    lay_out(&o, moved, SW_OK, by_moved);
+    lay_out(&o, unknown, SW_OK, by_unknown);
+    lay_out(&o, far, SW_OK, by_far);
+    double change = 0.0;
+    for (int i = 0; i < CLASSES; i++) {
+        CHECK_NEAR(by_square[i], by_none[i], 0.0, 0.0);
+        CHECK_NEAR(by_moved[i], by_none[i], 0.0, 0.0);
+        CHECK_NEAR(by_unknown[i], by_none[i], 0.0, 0.0);
+        change = fmax(change, fabs(by_far[i] - by_none[i]));
+    }
+    CHECK(change > 1e-4);
+    lay_out(&o, apart, SW_E_INVALID, NULL);
+    CHECK_STR(err.message, "a bag's patches lie 100001 rows and 100001 columns of cells apart, which is too far for mamba2d");
+    o.canvas_rows = 2;
+    o.canvas_columns = 3;
+    lay_out(&o, square, SW_OK, by_far);
+    lay_out(&o, far, SW_E_INVALID, NULL);
+    CHECK_STR(err.message, "a bag's patches reach over 2 rows and 4 columns of cells; aggregator.canvas_rows and aggregator.canvas_columns, "
+                           "2 and 3, must hold them, or be 0 for canvases as large as each bag");
+    lay_out(&o, left, SW_E_INVALID, NULL);
 }
 
 TEST(a_bag_without_patches_is_a_sentence)
