@@ -18,6 +18,7 @@
 #include "base/thread.h"
 #include "slide/tile_reader.h"
 #include "slidewise/tile.h"
+#include "tissue/segment.h"
 #include "util.h"
 
 typedef struct tile_stream {
@@ -60,7 +61,7 @@ static sw_status segment(void *ctx, int64_t index, sw_error *err)
     SW_CLEANUP(sw_slide_close) sw_slide *slide = NULL;
     SW_CLEANUP(sw_tissue_free) sw_tissue tissue = {0};
     SW_TRY(open_slide(w, index, &slide, err));
-    return sw_tissue_segment(slide, &w->options.settings.tissue, &tissue, err);
+    return sw_tissue_segment_on(w->pool, slide, &w->options.settings.tissue, &tissue, err);
 }
 
 /* ---- the floor */

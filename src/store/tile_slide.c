@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "slide/slide_patches.h"
 #include "store/tile_work.h"
+#include "tissue/segment.h"
 
 /* Slides of up to this many patches are encoded before the writer asks for them, so that several can be in flight. */
 #define SMALL_PATCHES 2048
@@ -106,7 +107,7 @@ static sw_status positions(sw_slide *slide, const sw_tile_settings *s, const sw_
     *why = SW_TILE_FAILED;
     if (s->mask.mode != SW_MASK_NONE && !run) return no_mask(slide, err);
     if (!s->whole_image && s->mask.mode != SW_MASK_REPLACE) {
-        sw_status status = sw_tissue_segment(slide, &s->tissue, tissue, err);
+        sw_status status = sw_tissue_segment_on(run ? run->pool : NULL, slide, &s->tissue, tissue, err);
         *why = sw_tile_status_of(status);
         if (status != SW_OK) return status;
         *why = SW_TILE_NO_TISSUE;

@@ -8,13 +8,17 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "slide/slide_handle.h"
 #include "slide/slide_patches.h"
 #include "tissue/border.h"
 #include "tissue/mask.h"
 #include "tissue/ring.h"
+#include "tissue/segment.h"
 #include "tissue/user_mask.h"
 
 #define STRIP_PIXELS (4 << 20)
+#define SMALL_STRIP_PIXELS (1 << 20)
+#define SQUARE_PX 256
 #define REDUCED_PIXELS 16000000 /* of a level that is over max_pixels */
 
 /* The saturation of the picture that is segmented. */
@@ -288,18 +292,48 @@ sw_status sw_tissue_of_borders(sw_tissue *tissue, const sw_borders *borders, sw_
 /* --- the picture */
 
 /* The level itself, strip by strip. */
-static sw_status read_level(sw_slide *slide, plane *p, sw_error *err)
+typedef struct strips {
+    sw_slide *slide;
+    plane *p;
+    int64_t rows; /* of a strip */
+    sw_slide_missing *missing; /* of each */
+} strips;
+
+static sw_status read_strip(void *ctx, int64_t index, sw_error *err)
 {
-    const sw_slide_level *level = &sw_slide_get_info(slide)->level[p->level];
-    int64_t rows = STRIP_PIXELS / p->width + 1;
-    if (rows > p->height) rows = p->height;
-    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)(rows * p->width));
+    const strips *s = ctx;
+    plane *p = s->p;
+    int64_t y = index * s->rows, n = p->height - y < s->rows ? p->height - y : s->rows;
+    SW_AUTOFREE uint8_t *rgb = sw_malloc(3 * (size_t)(n * p->width));
     if (!rgb) return sw_nomem(err);
-    for (int64_t y = 0; y < p->height; y += rows) {
-        int64_t n = p->height - y < rows ? p->height - y : rows;
-        int64_t level0_y = llround((double)y * level->downsample);
-        SW_TRY(sw_slide_read_parts(slide, p->level, 0, level0_y, p->width, n, rgb, &p->missing, err));
-        sw_saturation(rgb, n * p->width, p->value + y * p->width);
+    int64_t level0_y = llround((double)y * sw_slide_get_info(s->slide)->level[p->level].downsample);
+    SW_TRY(sw_slide_read_parts(s->slide, p->level, 0, level0_y, p->width, n, rgb, &s->missing[index], err));
+    sw_saturation(rgb, n * p->width, p->value + y * p->width);
+    return SW_OK;
+}
+
+/* Rows of a strip: small ones, for several threads, where pixels do not depend on where a region begins. */
+static int64_t strip_rows(const sw_slide *slide, const plane *p)
+{
+    double downsample = sw_slide_get_info(slide)->level[p->level].downsample;
+    bool whole = slide->facts.whole_tiles && downsample == floor(downsample);
+    int64_t rows = (whole ? SMALL_STRIP_PIXELS : STRIP_PIXELS) / p->width + 1;
+    if (whole) rows = (rows + SQUARE_PX - 1) / SQUARE_PX * SQUARE_PX; /* of what a damaged slide loses, too */
+    return rows < p->height ? rows : p->height;
+}
+
+static sw_status read_level(sw_slide *slide, sw_pool *pool, plane *p, sw_error *err)
+{
+    strips s = {slide, p, strip_rows(slide, p), NULL};
+    int64_t n = (p->height + s.rows - 1) / s.rows;
+    SW_AUTOFREE sw_slide_missing *missing = sw_calloc((size_t)n, sizeof *missing);
+    if (!missing) return sw_nomem(err);
+    s.missing = missing;
+    SW_TRY(sw_pool_for(n > 1 ? pool : NULL, n, read_strip, &s, err));
+    for (int64_t i = 0; i < n; i++) {
+        if (p->missing.first.code == SW_OK) p->missing.first = missing[i].first;
+        p->missing.n_asked += missing[i].n_asked;
+        p->missing.n_missing += missing[i].n_missing;
     }
     return SW_OK;
 }
@@ -320,7 +354,7 @@ static sw_status read_reduced(sw_slide *slide, plane *p, sw_error *err)
     return SW_OK;
 }
 
-static sw_status read_plane(sw_slide *slide, const sw_tissue_options *o, plane *p, sw_error *err)
+static sw_status read_plane(sw_slide *slide, sw_pool *pool, const sw_tissue_options *o, plane *p, sw_error *err)
 {
     const sw_slide_info *info = sw_slide_get_info(slide);
     p->level = o->seg_level >= 0 ? o->seg_level : info->n_levels == 1 ? 0 : sw_slide_best_level(slide, 64);
@@ -339,19 +373,24 @@ static sw_status read_plane(sw_slide *slide, const sw_tissue_options *o, plane *
     p->scale_y = (double)info->height / (double)p->height;
     p->value = sw_malloc((size_t)(p->width * p->height));
     if (!p->value) return sw_nomem(err);
-    SW_TRY(too_large ? read_reduced(slide, p, err) : read_level(slide, p, err));
+    SW_TRY(too_large ? read_reduced(slide, p, err) : read_level(slide, pool, p, err));
     if (p->missing.n_missing < p->missing.n_asked) return SW_OK;
     return sw_error_set(err, p->missing.first.code, "%s", p->missing.first.message);
 }
 
 sw_status sw_tissue_segment(sw_slide *slide, const sw_tissue_options *options, sw_tissue *out, sw_error *err)
 {
+    return sw_tissue_segment_on(NULL, slide, options, out, err);
+}
+
+sw_status sw_tissue_segment_on(sw_pool *pool, sw_slide *slide, const sw_tissue_options *options, sw_tissue *out, sw_error *err)
+{
     SW_CLEANUP(plane_free) plane p = {0};
     sw_tissue_options o = options ? *options : sw_tissue_options_default();
     const sw_slide_info *info = sw_slide_get_info(slide);
     memset(out, 0, sizeof *out);
     SW_TRY(check_options(&o, err));
-    SW_TRY(read_plane(slide, &o, &p, err));
+    SW_TRY(read_plane(slide, pool, &o, &p, err));
     return segment(&p, info->slide_id, info->width, info->height, &o, out, err);
 }
 
