@@ -312,9 +312,9 @@ static const char *kind_of(TIFF *tiff)
 }
 
 /* A level of every page that OpenSlide takes for one. false: a page is not what is expected. */
-static sw_status add_levels(TIFF *tiff, bool generic, sw_slide_facts *facts, bool *usual, sw_error *err)
+static sw_status add_levels(TIFF *tiff, bool generic, sw_slide_facts *facts, sw_tiff_grid **grids, bool *usual, sw_error *err)
 {
-    size_t capacity = 0;
+    size_t capacity = 0, grids_capacity = 0;
     bool first = true;
     do {
         uint32_t width = 0, height = 0, kind = 0, depth = 1;
@@ -331,9 +331,12 @@ static sw_status add_levels(TIFF *tiff, bool generic, sw_slide_facts *facts, boo
         }
         first = false;
         SW_TRY(sw_grow(&facts->level, &capacity, (size_t)facts->n_levels + 1, sizeof *facts->level, err));
+        SW_TRY(sw_grow(grids, &grids_capacity, (size_t)facts->n_levels + 1, sizeof **grids, err));
+        (*grids)[facts->n_levels] = grid;
         sw_slide_level *level = &facts->level[facts->n_levels++];
         *level = (sw_slide_level){.width = width, .height = height, .downsample = 1};
         if (last) level->downsample = ((double)facts->level[0].height / height + (double)facts->level[0].width / width) / 2;
+        SW_TRY(read_places(tiff, &(*grids)[facts->n_levels - 1], err));
     } while (TIFFReadDirectory(tiff));
     *usual = facts->n_levels > 0;
     return SW_OK;
@@ -385,7 +388,7 @@ static sw_status add_resolution(TIFF *tiff, const char *path, sw_slide_facts *fa
     return status;
 }
 
-static sw_status slide_facts(const char *path, sw_slide_facts *facts, bool *usual, sw_error *err)
+static sw_status slide_facts(const char *path, sw_slide_facts *facts, sw_tiff_grid **grid, bool *usual, sw_error *err)
 {
     messages m = {{0}};
     SW_CLEANUP(close_tiff) TIFF *tiff = open_tiff(path, &m);
@@ -400,15 +403,20 @@ static sw_status slide_facts(const char *path, sw_slide_facts *facts, bool *usua
         SW_TRY(add_value(description, "AppMag", "openslide.objective-power", NULL, facts, &plain, err));
     }
     SW_TRY(add_resolution(tiff, path, facts, err));
-    SW_TRY(add_levels(tiff, strcmp(kind, "generic-tiff") == 0, facts, usual, err));
+    SW_TRY(add_levels(tiff, strcmp(kind, "generic-tiff") == 0, facts, grid, usual, err));
     *usual = *usual && plain && !m.first[0];
     return SW_OK;
 }
 
-sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_error *err)
+sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_tiff_grid **grid, sw_error *err)
 {
     bool usual = false;
-    sw_status status = slide_facts(path, facts, &usual, err);
-    if (status != SW_OK || !usual) sw_slide_facts_free(facts);
+    *grid = NULL;
+    sw_status status = slide_facts(path, facts, grid, &usual, err);
+    if (status == SW_OK && usual) return SW_OK;
+    if (*grid) sw_tiff_grids_free(*grid, facts->n_levels);
+    sw_free(*grid);
+    *grid = NULL;
+    sw_slide_facts_free(facts);
     return status;
 }

@@ -140,9 +140,20 @@ static sw_status make_state(const char *path, openslide_t *handle, const sw_slid
 /* OpenSlide opens a file dozens of times to know it. *out NULL: OpenSlide it is. */
 static sw_status open_lean(const char *path, const sw_slide_options *options, sw_slide_facts *facts, state **out, sw_error *err)
 {
+    sw_tiff_grid *grid = NULL;
     *out = NULL;
-    SW_TRY(sw_tiff_slide_facts(path, facts, err));
-    return facts->n_levels > 0 ? make_state(path, NULL, options, facts, out, err) : SW_OK;
+    SW_TRY(sw_tiff_slide_facts(path, facts, &grid, err));
+    if (facts->n_levels == 0) return SW_OK;
+    sw_status status = make_state(path, NULL, options, facts, out, err);
+    state *s = *out;
+    if (status == SW_OK) status = sw_tile_reader_of_grids(path, grid, facts->n_levels, &s->tiles, err);
+    if (status == SW_OK) s->tiles_tried = true;
+    if (s && s->tiles) return SW_OK; /* it has the grids */
+    sw_tiff_grids_free(grid, facts->n_levels);
+    sw_free(grid);
+    if (status != SW_OK) close_state(s);
+    if (status != SW_OK) *out = NULL;
+    return status;
 }
 
 /* Opens OpenSlide where it has not been; the message is that of reading. */

@@ -23,8 +23,9 @@ sw_status sw_tiff_grids_read(const char *path, const sw_slide_level *level, int 
     SW_MUST_CHECK;
 /* What OpenSlide would say of a slide of Aperio or of a generic pyramid whose every level is such a grid: format, levels, and the
  * properties that the resolution follows from, not the others. facts->n_levels stays 0 where anything about the file is unusual:
- * then OpenSlide is to be asked. Only SW_E_NOMEM is an error. */
-sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_error *err) SW_MUST_CHECK;
+ * then OpenSlide is to be asked. *grid: [facts->n_levels], owned by the caller with its contents, as of sw_tiff_grids_read. Only
+ * SW_E_NOMEM is an error. */
+sw_status sw_tiff_slide_facts(const char *path, sw_slide_facts *facts, sw_tiff_grid **grid, sw_error *err) SW_MUST_CHECK;
 void sw_tiff_grids_free(sw_tiff_grid *grid, int n_levels); /* the contents, not the array */
 
 #endif

@@ -93,31 +93,58 @@ static void close_ptr(sw_tile_reader **r)
     sw_tile_reader_close(*r);
 }
 
-sw_status sw_tile_reader_open(const char *path, const sw_slide_level *level, int n_levels, sw_tile_reader **out, sw_error *err)
+static sw_status reader_new(int n_levels, sw_tile_reader **out, sw_error *err)
 {
-    *out = NULL;
     SW_CLEANUP(close_ptr) sw_tile_reader *r = sw_calloc(1, sizeof *r);
     if (!r) return sw_nomem(err);
     pthread_mutex_init(&r->lock, NULL);
     r->file = -1;
     r->n_levels = n_levels;
-    r->grid = sw_calloc((size_t)n_levels, sizeof *r->grid);
     r->slots = sw_calloc(SLOTS, sizeof *r->slots);
-    if (!r->grid || !r->slots) return sw_nomem(err);
+    if (!r->slots) return sw_nomem(err);
     for (int i = 0; i < SLOTS; i++) {
         pthread_mutex_init(&r->slots[i].lock, NULL);
         r->slots[i].tile = -1;
     }
-    sw_status status = sw_tiff_grids_read(path, level, n_levels, r->grid, err);
-    if (status == SW_E_NOMEM) return status;
-    struct stat about;
-    r->file = open(path, O_RDONLY | O_CLOEXEC);
-    if (status != SW_OK || r->file < 0 || fstat(r->file, &about) != 0) return SW_OK;
-    r->file_bytes = (uint64_t)about.st_size;
-    bool any = false;
-    for (int i = 0; i < n_levels; i++) any = any || r->grid[i].offset;
-    if (any) *out = SW_STEAL(r);
+    *out = SW_STEAL(r);
     return SW_OK;
+}
+
+/* false: no level of the file can be read so. */
+static bool open_file(sw_tile_reader *r, const char *path, const sw_tiff_grid *grid)
+{
+    struct stat about;
+    bool any = false;
+    for (int i = 0; i < r->n_levels; i++) any = any || grid[i].offset;
+    r->file = any ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (r->file < 0 || fstat(r->file, &about) != 0) return false;
+    r->file_bytes = (uint64_t)about.st_size;
+    return true;
+}
+
+sw_status sw_tile_reader_of_grids(const char *path, sw_tiff_grid *grid, int n_levels, sw_tile_reader **out, sw_error *err)
+{
+    *out = NULL;
+    SW_CLEANUP(close_ptr) sw_tile_reader *r = NULL;
+    SW_TRY(reader_new(n_levels, &r, err));
+    if (!open_file(r, path, grid)) return SW_OK;
+    r->grid = grid;
+    *out = SW_STEAL(r);
+    return SW_OK;
+}
+
+sw_status sw_tile_reader_open(const char *path, const sw_slide_level *level, int n_levels, sw_tile_reader **out, sw_error *err)
+{
+    *out = NULL;
+    sw_tiff_grid *grid = sw_calloc((size_t)n_levels, sizeof *grid);
+    if (!grid) return sw_nomem(err);
+    sw_status status = sw_tiff_grids_read(path, level, n_levels, grid, err);
+    if (status == SW_OK) status = sw_tile_reader_of_grids(path, grid, n_levels, out, err);
+    else if (status != SW_E_NOMEM) status = SW_OK; /* OpenSlide says what is wrong with the file */
+    if (*out) return SW_OK;
+    sw_tiff_grids_free(grid, n_levels);
+    sw_free(grid);
+    return status;
 }
 
 /* The tile's stream into the worker. What the file says of its place is not to be trusted. */

@@ -13,6 +13,9 @@ typedef struct sw_tile_reader sw_tile_reader;
 /* *out NULL with SW_OK: nothing of this file can be read so. Only SW_E_NOMEM is an error. */
 sw_status sw_tile_reader_open(const char *path, const sw_slide_level *level, int n_levels, sw_tile_reader **out, sw_error *err)
     SW_MUST_CHECK;
+/* The same with grids [n_levels] that were read before; they are taken on success, and stay the caller's where *out is NULL. */
+sw_status sw_tile_reader_of_grids(const char *path, sw_tiff_grid *grid, int n_levels, sw_tile_reader **out, sw_error *err)
+    SW_MUST_CHECK;
 void sw_tile_reader_close(sw_tile_reader *reader); /* NULL is fine */
 
 /* Where the level's tiles lie; NULL: it cannot be read so. Borrowed. */

@@ -288,8 +288,11 @@ static void same_facts(const char *path, bool *lean)
     sw_status full = sw_slide_open(path, &o, &a, &err);
     o.lean = true;
     sw_status quick = sw_slide_open(path, &o, &b, &other);
-    CHECK_OK(sw_tiff_slide_facts(path, &facts, &other));
+    sw_tiff_grid *grid = NULL;
+    CHECK_OK(sw_tiff_slide_facts(path, &facts, &grid, &other));
     *lean = facts.n_levels > 0;
+    if (grid) sw_tiff_grids_free(grid, facts.n_levels);
+    sw_free(grid);
     CHECK_INT(quick, full);
     if (full != SW_OK || quick != SW_OK) return;
     const sw_slide_info *x = sw_slide_get_info(a), *y = sw_slide_get_info(b);
