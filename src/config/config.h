@@ -133,7 +133,7 @@ typedef struct sw_config {
         sw_cfg_eval_stats eval_stats;
     } encoder;
     struct {
-        char *name;
+        char *name, *weights;
         int64_t inner_dim, heads;
         sw_cfg_attn_plus attn_plus;
         double alpha;

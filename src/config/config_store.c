@@ -117,7 +117,7 @@ static sw_status out_of_range(const sw_config_key *key, const sw_yaml *value, co
 static sw_status store_enum(int *at, const sw_config_key *key, const sw_yaml *value, const sw_config_place *place,
                             sw_error *err)
 {
-    enum { MAX_NAMES = 16 };
+    enum { MAX_NAMES = 32 };
     char text[MAX_NAMES][64];
     const char *names[MAX_NAMES] = {0}, *name;
     size_t length;

@@ -196,6 +196,94 @@ sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err
     return each_encoder_entry(model, w, true, err);
 }
 
+/* --- published aggregator files */
+
+static const char aggregator_prefix[] = "mil.";
+
+/* `name` without the prefixes of training frameworks, and with the aggregator's own names of parts that files of DTFD's authors call
+ * otherwise; in it, or in `room` [NAME_SIZE]. */
+static const char *own_part(const char *name, char *room)
+{
+    static const char *const prefixes[] = {"state_dict.", "module.", "model.", "mil."};
+    static const char *const other[][2] = {{"dim_reduction.", "dimReduction."}, {"att_classifier.", "UClassifier."}};
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+            size_t n = strlen(prefixes[i]);
+            if (strncmp(name, prefixes[i], n) != 0) continue;
+            name += n;
+            again = true;
+        }
+    }
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        size_t n = strlen(other[i][0]);
+        if (strncmp(name, other[i][0], n) != 0) continue;
+        snprintf(room, NAME_SIZE, "%s%s", other[i][1], name + n);
+        return room;
+    }
+    return name;
+}
+
+static int64_t find_part(const sw_weights *w, const char *own)
+{
+    char room[NAME_SIZE];
+    for (size_t i = 0; i < sw_weights_count(w); i++)
+        if (strcmp(own_part(sw_weights_get(w, i)->name, room), own) == 0) return (int64_t)i;
+    return -1;
+}
+
+/* Is a file without this entry a whole one: of a model without a classifier, of fewer classes, or one whose buffers are a file of their
+ * own? */
+static bool may_lack(const sw_slab *slab, int entry, const char *own)
+{
+    return sw_slab_entry_kind(slab, entry) == SW_BUFFER || strncmp(own, "classifier", 10) == 0 || strncmp(own, "instance_classifiers.", 21) == 0;
+}
+
+/* Do they differ only in the number of classes? */
+static bool same_but_classes(const sw_shape *have, const sw_shape *need, int classes)
+{
+    if (have->rank != need->rank) return false;
+    for (int i = 0; i < need->rank; i++)
+        if (have->dim[i] != need->dim[i] && need->dim[i] != classes) return false;
+    return true;
+}
+
+static sw_status each_aggregator_entry(sw_model *model, const sw_weights *w, bool set, int *taken, sw_error *err)
+{
+    const sw_slab *slab = sw_model_slab(model);
+    const sw_model_options *o = sw_model_get_options(model);
+    *taken = 0;
+    for (int i = 0; i < sw_slab_entries(slab); i++) {
+        if (strcmp(sw_slab_group(slab, i), "mil") != 0) continue;
+        const char *own = sw_slab_name(slab, i) + strlen(aggregator_prefix);
+        int64_t at = find_part(w, own);
+        if (at < 0 && may_lack(slab, i, own)) continue;
+        if (at < 0)
+            return sw_error_set(err, SW_E_FORMAT,
+                                "%s: holds no tensor %s, which aggregator %s needs; give weights of that architecture or set aggregator.name",
+                                sw_weights_path(w), own, o->aggregator);
+        const sw_weight *found = sw_weights_get(w, (size_t)at);
+        if (!sw_shape_equal(&found->shape, sw_slab_shape(slab, i))) {
+            if (same_but_classes(&found->shape, sw_slab_shape(slab, i), o->mil.classes)) continue;
+            return wrong_shape(model, w, found, i, err);
+        }
+        if (set) SW_TRY(set_entry(model, i, w, (size_t)at, err));
+        ++*taken;
+    }
+    return SW_OK;
+}
+
+sw_status sw_model_load_aggregator(sw_model *model, const char *path, int *taken, sw_error *err)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    SW_TRY(sw_weights_open(path, &w, err));
+    SW_TRY(each_aggregator_entry(model, w, false, taken, err)); /* a file that does not fit changes nothing */
+    if (*taken == 0)
+        return sw_error_set(err, SW_E_FORMAT, "%s: holds nothing of aggregator %s; give weights of that architecture or set aggregator.name", path,
+                            sw_model_get_options(model)->aggregator);
+    return each_aggregator_entry(model, w, true, taken, err);
+}
+
 /* --- options */
 
 static const char no_encoder[] = "none";

@@ -23,5 +23,8 @@ sw_status sw_model_options_parse(const char *text, const char *name_for_errors, 
  * tensor, another shape, or a tensor that the encoder lacks in a part that it has (layer1.2 of a ResNet-34 for resnet18) is
  * an error that names it, and the model stays as it was. */
 sw_status sw_model_load_encoder(sw_model *model, const char *path, sw_error *err) SW_MUST_CHECK;
+/* The same for the aggregator, by its own names (docs/weights.md): *taken is how many entries the file gave. Classifiers that the file
+ * lacks or has for another number of classes, and buffers that it lacks, stay as they are; anything else is an error. */
+sw_status sw_model_load_aggregator(sw_model *model, const char *path, int *taken, sw_error *err) SW_MUST_CHECK;
 
 #endif

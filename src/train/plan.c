@@ -251,6 +251,16 @@ static sw_status measure_memory(plan *p, sw_error *err)
     return SW_OK;
 }
 
+static sw_status look_at_weights(plan *p, const char *key, char *path, sw_error *err)
+{
+    SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
+    if (!*path) return SW_OK;
+    if (!sw_is_placeholder(path)) return p->quick ? sw_weights_open(path, &w, err) : SW_OK; /* at least it is there */
+    note(p, "%s is to be filled in (%s): the file is not checked", key, path);
+    path[0] = '\0';
+    return SW_OK;
+}
+
 static sw_status look_at_model(plan *p, sw_error *err)
 {
     sw_trainer *t = &p->t;
@@ -258,13 +268,8 @@ static sw_status look_at_model(plan *p, sw_error *err)
     int outputs = 0;
     SW_TRY(outputs_of(p, &outputs, err));
     bool blank = p->quick;
-    if (*t->config.encoder.weights && sw_is_placeholder(t->config.encoder.weights)) {
-        note(p, "encoder.weights is to be filled in (%s): the file is not checked", t->config.encoder.weights);
-        t->config.encoder.weights[0] = '\0';
-    } else if (*t->config.encoder.weights && p->quick) {
-        SW_CLEANUP(sw_weights_close_ptr) sw_weights *w = NULL;
-        SW_TRY(sw_weights_open(t->config.encoder.weights, &w, err)); /* at least it is there */
-    }
+    SW_TRY(look_at_weights(p, "encoder.weights", t->config.encoder.weights, err));
+    SW_TRY(look_at_weights(p, "aggregator.weights", t->config.aggregator.weights, err));
     SW_TRY(sw_trainer_make_model(t, outputs, blank, err));
     o->parameters = sw_model_params(t->model, NULL);
     o->encoder_parameters = sw_model_params(t->model, "encoder");

@@ -31,6 +31,7 @@ static sw_status load_config(sw_trainer *t, sw_error *err)
     SW_TRY(refuse_placeholder("data.features", c->data.features, err));
     SW_TRY(refuse_placeholder("data.labels", c->data.labels, err));
     SW_TRY(refuse_placeholder("encoder.weights", c->encoder.weights, err));
+    SW_TRY(refuse_placeholder("aggregator.weights", c->aggregator.weights, err));
     SW_TRY(refuse_placeholder("run.out", c->run.out, err));
     if (!*c->data.store && !*c->data.features)
         return sw_error_set(err, SW_E_INVALID, "data.store is not set; tile the slides (slidewise tile SLIDES --store DIR) "
@@ -217,6 +218,8 @@ sw_status sw_trainer_make_model(sw_trainer *t, int outputs, bool blank, sw_error
     SW_TRY(sw_model_new(t->be, SW_F32, &mo, &t->model, err));
     sw_model_set_activations(t->model, t->use.activations);
     if (*c->encoder.weights && !blank) SW_TRY(sw_model_load_encoder(t->model, c->encoder.weights, err));
+    int taken = 0;
+    if (*c->aggregator.weights && !blank) SW_TRY(sw_model_load_aggregator(t->model, c->aggregator.weights, &taken, err));
     SW_TRY(sw_model_zero_grad(t->model, err));
     if (c->train.ema > 0.0) SW_TRY(sw_model_twin(t->model, &t->ema, err));
     sw_optim_options oo = sw_optim_options_default();

@@ -357,3 +357,18 @@ TEST(no_memory_is_an_error_and_leaks_nothing)
     }
     CHECK(done);
 }
+
+/* The numbers of organs are those of CHIEF's text embeddings, behind "none". */
+TEST(organs_are_numbered)
+{
+    static const struct {
+        const char *set;
+        int number;
+    } of[] = {{"aggregator.organ=none", 0}, {"aggregator.organ=brain", SW_CFG_ORGAN_BRAIN}, {"aggregator.organ=breast", 2},
+              {"aggregator.organ=prostate", 5}, {"aggregator.organ=lung", 7}, {"aggregator.organ=soft_tissue", SW_CFG_ORGAN_SOFT_TISSUE}};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        SW_CLEANUP(sw_config_free) sw_config c = {0};
+        CHECK_OK(parse("", of[i].set, &c));
+        CHECK_INT(c.aggregator.organ, of[i].number);
+    }
+}

@@ -325,6 +325,13 @@ TEST(options_come_back_from_their_json)
     o.mil.ffn = true;
     o.mil.hidden = 77;
     o.mil.attn_gated = true;
+    o.mil.groups = 3;
+    o.mil.distill = SW_DISTILL_MAXMINS;
+    o.mil.shuffle = false;
+    o.mil.organ = 4;
+    o.mil.dilations = 2;
+    o.mil.segment_first = 10;
+    o.mil.segment_last = 20;
     CHECK_OK(sw_model_options_json(&o, &text, &err));
     CHECK_OK(sw_model_options_parse(text, "checkpoint", &back, &err));
     CHECK_OK(sw_model_options_json(&back, &again, &err));
@@ -332,8 +339,118 @@ TEST(options_come_back_from_their_json)
     CHECK(back.batch_stats && back.mil.attn_gated);
     CHECK_STR(back.encoder, "resnet50");
     CHECK_INT(back.mil.hidden, 77);
+    CHECK(back.mil.groups == 3 && back.mil.distill == SW_DISTILL_MAXMINS && !back.mil.shuffle && back.mil.organ == 4);
+    CHECK(back.mil.dilations == 2 && back.mil.segment_first == 10 && back.mil.segment_last == 20);
     CHECK(back.frozen && back.mil.ffn && back.mil.dropout == 0.125 && back.mil.alpha == 0.3);
     CHECK_INT(sw_model_options_parse("{\"encoder\":\"vit\",\"aggregator\":\"abmilx\"}", "last.safetensors", &back, &err),
               SW_E_UNSUPPORTED);
     CHECK_STR(err.message, "last.safetensors: made by a version of slidewise with other models (vit, abmilx)");
+}
+
+/* An aggregator without an encoder, of features of width 12. */
+static bool aggregator_new(bench *b, const char *name, int classes, int inner_dim, uint64_t seed)
+{
+    sw_model_options o = sw_model_options_default();
+    o.encoder = "none";
+    o.aggregator = name;
+    o.seed = seed;
+    o.mil.input_dim = 12;
+    o.mil.inner_dim = inner_dim;
+    o.mil.classes = classes;
+    o.mil.heads = 4;
+    o.mil.organ = 1;
+    o.mil.dilations = 2;
+    if (sw_backend_new("ref", &(sw_backend_options){.threads = 1}, &b->be, &err) == SW_OK &&
+        sw_model_new(b->be, SW_F32, &o, &b->model, &err) == SW_OK)
+        return true;
+    return sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+}
+
+/* A file of all that `b` has, each of `from` at the start of a name (behind "mil.") replaced by the same of `to`; names that hold `without`
+ * are left out. */
+static bool put_as(const bench *b, const char *prefix, const char *const (*rename)[2], size_t n_rename, const char *without, const char *path)
+{
+    sw_weights_writer *out = NULL;
+    sw_slab *slab = sw_model_slab(b->model);
+    bool ok = sw_weights_writer_new(&out, &err) == SW_OK;
+    for (int e = 0; ok && e < sw_slab_entries(slab); e++) {
+        const char *own = sw_slab_name(slab, e) + strlen("mil."), *instead = "";
+        if (without && strstr(own, without)) continue;
+        for (size_t i = 0; i < n_rename; i++) {
+            if (strncmp(own, rename[i][0], strlen(rename[i][0])) != 0) continue;
+            own += strlen(rename[i][0]);
+            instead = rename[i][1];
+            break;
+        }
+        SW_AUTOFREE char *name = sw_asprintf("%s%s%s", prefix, instead, own);
+        SW_AUTOFREE float *v = sw_calloc((size_t)sw_shape_count(sw_slab_shape(slab, e)), sizeof *v);
+        ok = sw_tensor_download_f32(sw_slab_value(slab, e), v, &err) == SW_OK &&
+             sw_weights_writer_add(out, name, SW_F32, sw_slab_shape(slab, e), v, &err) == SW_OK;
+    }
+    ok = ok && sw_weights_writer_save(out, path, &err) == SW_OK;
+    sw_weights_writer_free(out);
+    return ok || sw_test_fail(__FILE__, __LINE__, "%s", err.message);
+}
+
+TEST(an_aggregator_loads_by_its_own_names)
+{
+    static const char *const kinds[] = {"chief", "gigap", "dtfd", "clam_mb"};
+    static const char *const prefixes[] = {"", "mil.", "model.", "module.", "state_dict.model.mil."};
+    static const char *const of_authors[][2] = {{"dimReduction.", "dim_reduction."}, {"UClassifier.", "att_classifier."}};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "aggregator.safetensors");
+    int taken = 0;
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+            SW_CLEANUP(bench_free) bench a = {0}, b = {0};
+            CHECK(aggregator_new(&a, kinds[k], 2, 16, 1) && aggregator_new(&b, kinds[k], 2, 16, 2));
+            CHECK(difference(&a, &b, NULL) > 0.01);
+            CHECK(put_as(&a, prefixes[i], of_authors, i % 2 ? 2 : 0, NULL, path));
+            CHECK_OK(sw_model_load_aggregator(b.model, path, &taken, &err));
+            CHECK_INT(taken, sw_slab_entries(sw_model_slab(b.model)));
+            CHECK_NEAR(difference(&a, &b, NULL), 0, 0, 0);
+        }
+    }
+}
+
+TEST(classifiers_of_other_classes_stay_as_drawn)
+{
+    SW_CLEANUP(bench_free) bench a = {0}, b = {0}, drawn = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "two_classes.safetensors");
+    int taken = 0;
+    CHECK(aggregator_new(&a, "chief", 2, 16, 1) && aggregator_new(&b, "chief", 3, 16, 2) && aggregator_new(&drawn, "chief", 3, 16, 2));
+    CHECK(put_as(&a, "", NULL, 0, "organ_embedding", path)); /* as CHIEF's own file, whose text is another */
+    CHECK_OK(sw_model_load_aggregator(b.model, path, &taken, &err));
+    sw_slab *from = sw_model_slab(a.model), *to = sw_model_slab(b.model), *was = sw_model_slab(drawn.model);
+    int same = 0;
+    for (int e = 0; e < sw_slab_entries(to); e++) {
+        const char *name = sw_slab_name(to, e);
+        bool kept = strncmp(name, "mil.classifiers.", 16) == 0 || strncmp(name, "mil.instance_classifiers.2.", 27) == 0 ||
+                    strcmp(name, "mil.organ_embedding") == 0;
+        int64_t n = sw_shape_count(sw_slab_shape(to, e));
+        SW_AUTOFREE double *u = sw_calloc((size_t)n, sizeof *u), *v = sw_calloc((size_t)n, sizeof *v);
+        CHECK_OK(sw_tensor_download_f64(sw_slab_value(to, e), u, &err));
+        sw_slab *expected = kept ? was : from;
+        CHECK_OK(sw_tensor_download_f64(sw_slab_value(expected, sw_slab_find(expected, name)), v, &err));
+        for (int64_t i = 0; i < n; i++) CHECK_NEAR(u[i], v[i], 0, 0);
+        same += !kept;
+    }
+    CHECK_INT(taken, same);
+}
+
+TEST(an_aggregator_of_another_shape_is_refused_and_stays)
+{
+    SW_CLEANUP(bench_free) bench a = {0}, wide = {0}, b = {0}, untouched = {0};
+    SW_AUTOFREE char *path = sw_path_join(sw_test_dir(), "part.safetensors");
+    int taken = 0;
+    CHECK(aggregator_new(&a, "chief", 2, 16, 1) && aggregator_new(&wide, "chief", 2, 24, 1));
+    CHECK(aggregator_new(&b, "chief", 2, 16, 2) && aggregator_new(&untouched, "chief", 2, 16, 2));
+    CHECK(put_as(&a, "", NULL, 0, "text_to_vision", path));
+    CHECK_INT(sw_model_load_aggregator(b.model, path, &taken, &err), SW_E_FORMAT);
+    CHECK_STR(message(), "part.safetensors: holds no tensor text_to_vision.0.weight, which aggregator chief needs; give weights of that "
+                         "architecture or set aggregator.name");
+    CHECK(put_as(&wide, "", NULL, 0, NULL, path));
+    CHECK_INT(sw_model_load_aggregator(b.model, path, &taken, &err), SW_E_FORMAT);
+    CHECK_STR(message(), "part.safetensors: attention_net.0.weight is [24, 12], but aggregator chief needs [16, 12]; give weights of that "
+                         "architecture or set aggregator.name");
+    CHECK_NEAR(difference(&b, &untouched, NULL), 0, 0, 0);
 }

@@ -107,6 +107,8 @@ TEST(what_is_refused)
     CHECK(strstr(err.message, "no/store") != NULL);
     CHECK(plan(r18, (const char *const[]){"encoder.weights=no/weights.pth", NULL}, true, &p) != SW_OK);
     CHECK(strstr(err.message, "no/weights.pth") != NULL);
+    CHECK(plan(r18, (const char *const[]){"aggregator.weights=no/mil.pth", NULL}, true, &p) != SW_OK);
+    CHECK(strstr(err.message, "no/mil.pth") != NULL);
     CHECK(plan(r18, (const char *const[]){"encoder.name=resnet19", NULL}, true, &p) != SW_OK);
     CHECK(strstr(err.message, "resnet19") != NULL);
     CHECK(plan(r18, (const char *const[]){"aggregator.heads=7", NULL}, true, &p) != SW_OK);
