@@ -45,7 +45,7 @@ const sw_aggregator_def *sw_aggregator_kind(size_t index)
 
 bool sw_aggregator_uses_places(const char *name)
 {
-    return strcmp(name, "mamba2d") == 0;
+    return strcmp(name, "mamba2d") == 0 || strcmp(name, "gigap") == 0;
 }
 
 static sw_status find(const char *name, const sw_aggregator_def **def, sw_error *err)
@@ -68,6 +68,8 @@ static sw_status build(sw_aggregator *a, sw_error *err)
     if (o->input_dim < 1 || o->inner_dim < 1 || o->classes < 1)
         return sw_error_set(err, SW_E_INVALID, "aggregator: input_dim %d and inner_dim %d must be positive, classes %d at least 1",
                             o->input_dim, o->inner_dim, o->classes);
+    if (o->pos == SW_POS_SINCOS && strcmp(a->def->name, "gigap") != 0)
+        return sw_error_set(err, SW_E_INVALID, "aggregator.pos: sincos is of gigap; %s has none, or ppeg", a->def->name);
     if (!(o->dropout >= 0.0 && o->dropout < 1.0))
         return sw_error_set(err, SW_E_INVALID, "aggregator.dropout: %g is not in [0, 1)", o->dropout);
     SW_TRY(sw_nn_builder_new(a->slab, "mil", "mil.", &a->builder, err));

@@ -8,7 +8,7 @@
 typedef enum sw_mil_act { SW_ACT_NONE, SW_ACT_RELU, SW_ACT_GELU } sw_mil_act;
 typedef enum sw_mil_norm { SW_MIL_NORM_NONE, SW_MIL_NORM_LAYER } sw_mil_norm;
 /* ppeg: three depthwise convolutions over the tokens laid out as a square; auto: what the aggregator's authors have. */
-typedef enum sw_mil_pos { SW_POS_AUTO, SW_POS_NONE, SW_POS_PPEG } sw_mil_pos;
+typedef enum sw_mil_pos { SW_POS_AUTO, SW_POS_NONE, SW_POS_PPEG, SW_POS_SINCOS } sw_mil_pos;
 /* What makes one vector of a bag's patches. */
 typedef enum sw_mil_pool { SW_POOL_ATTN, SW_POOL_MEAN, SW_POOL_MAX } sw_mil_pool;
 /* What a group of patches hands on (dtfd): its weighted sum; the patch that speaks most for the last class, and the one that speaks
@@ -36,7 +36,7 @@ typedef struct sw_aggregator_options {
     int hidden;              /* abmil, gabmil, c2c, ft_vib, dtfd, chief: width of the attention; 0: 128, 384, 32, 256, 128 and 256;
                               * gigap: of the feed-forward blocks; 0: 4 * inner_dim */
     int layers;              /* vitmil, gigap: layers of attention; rrtmil: the same, the last one across regions. 2 */
-    sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers */
+    sw_mil_pos pos;          /* transmil (auto: ppeg), vitmil (auto: none): between the layers; gigap (auto: none, or sincos): of the patches */
     int regions;             /* rrtmil: regions along each side of the square of tokens. 8 */
     int epeg;                /* rrtmil: taps of the convolution over the logits of a region, odd; 0: none. 15 */
     int crmsa;               /* rrtmil: representatives of each region in the attention across regions. 3 */

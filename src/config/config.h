@@ -45,7 +45,7 @@ typedef enum sw_cfg_gate { SW_CFG_GATE_REFERENCE, SW_CFG_GATE_DOT } sw_cfg_gate;
 /* SW_CFG_ORGAN_NONE + 1 + i: organ i of CHIEF's text embeddings. */
 typedef enum sw_cfg_organ { SW_CFG_ORGAN_NONE, SW_CFG_ORGAN_BRAIN, SW_CFG_ORGAN_SOFT_TISSUE = 19 } sw_cfg_organ;
 typedef enum sw_cfg_distill { SW_CFG_DISTILL_AFS, SW_CFG_DISTILL_MAXS, SW_CFG_DISTILL_MAXMINS, SW_CFG_DISTILL_MAS } sw_cfg_distill;
-typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG } sw_cfg_pos;
+typedef enum sw_cfg_pos { SW_CFG_POS_AUTO, SW_CFG_POS_NONE, SW_CFG_POS_PPEG, SW_CFG_POS_SINCOS } sw_cfg_pos;
 typedef enum sw_cfg_instance_loss { SW_CFG_INSTANCE_SVM, SW_CFG_INSTANCE_CE } sw_cfg_instance_loss;
 typedef enum sw_cfg_norm { SW_CFG_NORM_NONE, SW_CFG_NORM_LN } sw_cfg_norm;
 typedef enum sw_cfg_act { SW_CFG_ACT_NONE, SW_CFG_ACT_RELU, SW_CFG_ACT_GELU } sw_cfg_act;

@@ -289,7 +289,7 @@ sw_status sw_model_load_aggregator(sw_model *model, const char *path, int *taken
 static const char no_encoder[] = "none";
 static const char *const act_names[] = {"none", "relu", "gelu"};
 static const char *const norm_names[] = {"none", "ln"};
-static const char *const pos_names[] = {"auto", "none", "ppeg"};
+static const char *const pos_names[] = {"auto", "none", "ppeg", "sincos"};
 static const char *const pool_names[] = {"attn", "mean", "max"};
 static const char *const distill_names[] = {"afs", "maxs", "maxmins", "mas"};
 static const char *const plus_names[] = {"off", "fixed", "learnable"};
@@ -387,7 +387,7 @@ sw_status sw_model_options_parse(const char *text, const char *name, sw_model_op
     o.encoder = known_encoder(sw_json_text(sw_json_get(r, "encoder"), ""));
     o.aggregator = known_aggregator(sw_json_text(sw_json_get(r, "aggregator"), ""));
     if (!o.encoder || !o.aggregator || !choose(r, "act", act_names, 3, &act) || !choose(r, "norm", norm_names, 2, &norm) ||
-        !choose(r, "attn_plus", plus_names, 3, &plus) || (sw_json_get(r, "pos") && !choose(r, "pos", pos_names, 3, &pos)) ||
+        !choose(r, "attn_plus", plus_names, 3, &plus) || (sw_json_get(r, "pos") && !choose(r, "pos", pos_names, 4, &pos)) ||
         (sw_json_get(r, "pool") && !choose(r, "pool", pool_names, 3, &pool)) ||
         (sw_json_get(r, "distill") && !choose(r, "distill", distill_names, 4, &distill)))
         return sw_error_set(err, SW_E_UNSUPPORTED, "%s: made by a version of slidewise with other models (%s, %s)", name,

@@ -162,7 +162,10 @@ static sw_model_options model_options(const sw_config *c, int outputs)
     o.mil.embed_new = c->aggregator.embed_new;
     o.mil.hidden = (int)c->aggregator.hidden;
     o.mil.layers = (int)c->aggregator.layers;
-    o.mil.pos = c->aggregator.pos == SW_CFG_POS_PPEG ? SW_POS_PPEG : c->aggregator.pos == SW_CFG_POS_NONE ? SW_POS_NONE : SW_POS_AUTO;
+    o.mil.pos = c->aggregator.pos == SW_CFG_POS_PPEG     ? SW_POS_PPEG
+                : c->aggregator.pos == SW_CFG_POS_NONE   ? SW_POS_NONE
+                : c->aggregator.pos == SW_CFG_POS_SINCOS ? SW_POS_SINCOS
+                                                         : SW_POS_AUTO;
     o.mil.regions = (int)c->aggregator.regions;
     o.mil.epeg = (int)c->aggregator.epeg;
     o.mil.crmsa = (int)c->aggregator.crmsa;

@@ -308,7 +308,15 @@ def gigap(p, c, x):
     b, n = x.shape[:2]
     dim, h = c["inner_dim"], c["heads"]
     cls = p("cls_token", 1, 1, dim)
-    y = torch.cat([cls.expand(b, 1, dim), p.linear(x, "patch_embed.proj", dim)], 1)
+    y = p.linear(x, "patch_embed.proj", dim)
+    if "xy" in c:
+        # the table of all places, row 1 + index of the grid of 1000 x 1000
+        w = 10000.0 ** (-torch.arange(dim // 4) / (dim // 4))
+        one = torch.cat([torch.sin(torch.arange(1000)[:, None] * w), torch.cos(torch.arange(1000)[:, None] * w)], 1)
+        table = torch.cat([one.repeat(1000, 1), one.repeat_interleave(1000, 0)], 1)
+        xy = torch.tensor(c["xy"]).reshape(b, n, 2).long()
+        y = y + table[xy[..., 0] * 1000 + xy[..., 1]]
+    y = torch.cat([cls.expand(b, 1, dim), y], 1)
     many = c["dilations"]
     lengths = [int(c["segment_first"] * (c["segment_last"] / c["segment_first"]) ** (i / (many - 1)) + 1e-9) for i in range(many)]
     print("segments", lengths, file=sys.stderr)
@@ -500,6 +508,8 @@ cases = [
     run(chief, name="CHIEF without text", hidden=24, organ=-1, norm=0, act="relu"),
     run(gigap, name="GigaPath, segments that bags do not fill", heads=4, dilations=3, segment_first=4, segment_last=16, pool="attn", n=18, amplitude=0.8),
     run(gigap, name="GigaPath of three layers, mean", heads=4, dilations=2, segment_first=5, segment_last=12, pool="mean", layers=3, hidden=24, n=37, amplitude=0.8),
+    run(gigap, name="GigaPath with positions", heads=4, dilations=3, segment_first=4, segment_last=16, pool="attn", n=5, amplitude=0.8, pos="sincos",
+        xy=[0, 0, 3, 7, 999, 2, 0, 999, 41, 17, 5, 5, 5, 6, 6, 5, 6, 6, 200, 31]),
     run(gigap, name="GigaPath of two patches", heads=8, dilations=4, segment_first=1024, segment_last=1048576, pool="attn", layers=1, n=2, amplitude=0.8),
     run(dtfd, name="DTFD of two bags", groups=3, distill="afs", shuffle=0),
     run(dtfd, name="DTFD of two bags, most for the last class", groups=3, distill="maxs", shuffle=0, act="relu", amplitude=0.6),

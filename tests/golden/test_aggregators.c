@@ -32,7 +32,7 @@ static sw_aggregator_options options_of(const sw_json *c)
     o.ffn = number(c, "ffn") != 0;
     o.embed_new = number(c, "embed_new") != 0;
     const char *pos = sw_json_text(sw_json_get(c, "pos"), "auto");
-    o.pos = strcmp(pos, "none") == 0 ? SW_POS_NONE : strcmp(pos, "ppeg") == 0 ? SW_POS_PPEG : SW_POS_AUTO;
+    o.pos = strcmp(pos, "none") == 0 ? SW_POS_NONE : strcmp(pos, "ppeg") == 0 ? SW_POS_PPEG : strcmp(pos, "sincos") == 0 ? SW_POS_SINCOS : SW_POS_AUTO;
     o.instance_ce = number(c, "instance_ce") != 0;
     o.subtyping = number(c, "subtyping") != 0;
     if (sw_json_get(c, "instances")) o.instances = (int)number(c, "instances");
@@ -203,7 +203,7 @@ static void run_file(const char *backend, sw_dtype dtype, double tol, const char
 static void run_all(const char *backend, sw_dtype dtype, double tol)
 {
     run_file(backend, dtype, tol, "golden/aggregators.json", 22);
-    run_file(backend, dtype, tol, "golden/aggregators_more.json", 28);
+    run_file(backend, dtype, tol, "golden/aggregators_more.json", 29);
 }
 
 TEST(golden_on_ref_in_double)

@@ -313,7 +313,12 @@ TEST(impossible_options_have_their_sentences)
     CHECK_STR(refusal("gigap", &o), "aggregator.pool: gigap has attn (its class token) and mean, not max");
     o = small();
     o.pos = SW_POS_PPEG;
-    CHECK_STR(refusal("gigap", &o), "aggregator.pos: gigap has no ppeg; set none");
+    CHECK_STR(refusal("gigap", &o), "aggregator.pos: gigap has no ppeg; set none or sincos");
+    o.pos = SW_POS_SINCOS;
+    CHECK_STR(refusal("gigap", &o), "nothing was refused");
+    CHECK_STR(refusal("transmil", &o), "aggregator.pos: sincos is of gigap; transmil has none, or ppeg");
+    o.inner_dim = 18;
+    CHECK_STR(refusal("gigap", &o), "aggregator.inner_dim: 18 must be a multiple of 4 for aggregator.pos sincos");
     o = small();
     o.organ = 19;
     CHECK_STR(refusal("chief", &o), "aggregator.organ: 19 is not between 0 and 18, or -1 for none");
