@@ -290,7 +290,7 @@ static const char *unsound(const char *html)
     }
     for (size_t w = 0; w < sizeof hollow / sizeof *hollow; w++) {
         const char *p = strstr(html, hollow[w]);
-        if (p) snprintf(why, sizeof why, "empty: \"%.60s\"", p - 20);
+        if (p) snprintf(why, sizeof why, "empty: \"%.60s\"", p > html + 20 ? p - 20 : html);
         if (p) return why;
     }
     for (const char *p = html; (p = strstr(p, "<svg")) != NULL; p++) {
