@@ -285,7 +285,7 @@ class Bench:
                 "medians; patches per second unless a unit is given; a ratio above 1: slidewise is faster; memory: peak of the "
                 "process from its second go on, slidewise / PyTorch. 'of the floor' counts direct convolutions (2.805 GFLOP "
                 "forward, 8.179 training, per patch of 224 pixels): minimal filtering (Winograd) does with fewer, so more than "
-                "100 % is possible. Attention counts Q K^T only, not its exponentials."]
+                "100 % is possible. Attention counts its products (with one column Q K^T only), not its exponentials."]
 
     def read_floor(self):
         out = subprocess.run(self.ours("bench_floor"), capture_output=True, text=True, check=True).stdout

@@ -25,7 +25,10 @@ alone() {
     "$programs/bench_step" store="$store" kind=start patches=8 || exit 1
     for n in 512 10000; do
         "$programs/bench_attend" n=$n kind=forward && "$programs/bench_attend" n=$n kind=train || exit 1
+        "$programs/bench_attend" n=$n width=64 columns=64 kind=forward &&
+            "$programs/bench_attend" n=$n width=64 columns=64 kind=train || exit 1
     done
+    for name in abmil transmil rrtmil; do "$programs/bench_mil" name=$name kind=train || exit 1; done
 }
 
 if [ -n "${SLIDES:-}" ]; then

@@ -222,8 +222,8 @@ typedef struct backward {
     float *dq, *dk, *dv; /* NULL: not wanted */
     bool add_dq, add_dk, add_dv;
     double scale;
-    float *dk_sum; /* [groups][blocks][n][d_pad] */
-    float *dv_sum; /* [groups][blocks][n][e_pad] */
+    float *dk_sum; /* [groups][blocks][n][d_pad], or the gradient itself where there is nothing to join */
+    float *dv_sum; /* [groups][blocks][n][e_pad], likewise */
     float *dq_sum; /* [groups][parts][m][d] where there are several parts */
 } backward;
 
@@ -268,7 +268,7 @@ static void load_tile(const backward *b, int64_t group, int64_t tile, float *min
     memset(to.dqt, 0, (size_t)(s->d * QUERIES) * sizeof(float));
     memset(to.q_pad, 0, (size_t)((s->d_pad + s->e_pad + 1) * QUERIES) * sizeof(float));
     for (int64_t i = 0; i < count; i++) {
-        memcpy(to.q_pad + i * s->d_pad, q + i * s->d, (size_t)s->d * sizeof(float));
+        for (int64_t c = 0; c < s->d; c++) to.q_pad[i * s->d_pad + c] = (float)b->scale * q[i * s->d + c];
         memcpy(to.dy_pad + i * s->e_pad, dy + i * s->e, (size_t)s->e * sizeof(float));
         to.lse[i] = (float)((double)b->lse[at + i] * LOG2_E);
     }
@@ -332,11 +332,11 @@ static void backward_item(const backward *b, int64_t index, float *work)
         backward_tiles(b, &it, it.first + t, least(it.tiles - t, BACKWARD_TILES), work);
 }
 
-/* to [groups][rows][columns] (+)= scale * the sum over `parts` of sums [groups][parts][rows][step] */
+/* to [groups][rows][columns] (+)= scale * the sum over `parts` of sums [groups][parts][rows][step]; nothing where that is it */
 static void join(const sw_cpu *cpu, const float *sums, int64_t groups, int64_t parts, int64_t rows, int64_t columns,
                  int64_t step, float scale, bool add, float *to)
 {
-    if (!to) return;
+    if (!to || to == sums) return;
 #pragma omp parallel for schedule(static) num_threads(cpu->base.threads) if (groups * rows * columns > SW_CPU_CHUNK)
     for (int64_t i = 0; i < groups * rows; i++) {
         const float *from = sums + (i / rows * parts * rows + i % rows) * step;
@@ -364,22 +364,23 @@ sw_status sw_cpu_attend_backward(sw_backend *be, sw_backward_args *args, sw_erro
                   .add_dq = args->add[0], .add_dk = args->add[1], .add_dv = args->add[2],
                   .scale = ((const sw_attend_attr *)args->attr)->scale};
     const sizes *s = &b.s;
-    float scale = (float)b.scale;
     int64_t per_thread = backward_work(s), next = 0, keys = up(s->groups * s->blocks * s->n, QUERIES) * QUERIES;
+    bool dk_itself = s->blocks == 1 && b.dk && !b.add_dk && s->d == s->d_pad;
+    bool dv_itself = s->blocks == 1 && b.dv && !b.add_dv && s->e == s->e_pad;
+    int64_t dk_floats = dk_itself ? 0 : keys * s->d_pad, dv_floats = dv_itself ? 0 : keys * s->e_pad;
     int64_t dq_floats = s->parts > 1 ? s->groups * s->parts * s->m * s->d : 0;
     /* Of the arena, not a slot: it grows with the bag, and what the chunks' activations leave free lies idle now. */
     SW_CLEANUP(sw_tensor_release) sw_tensor mem = {0};
-    SW_TRY(sw_tensor_new(&be->device, SW_F32, SW_SHAPE(keys * (s->d_pad + s->e_pad) + per_thread * threads + dq_floats), &mem,
-                         err));
-    b.dk_sum = sw_cpu_f32(&mem);
-    b.dv_sum = b.dk_sum + keys * s->d_pad;
-    float *work = b.dv_sum + keys * s->e_pad;
+    SW_TRY(sw_tensor_new(&be->device, SW_F32, SW_SHAPE(dk_floats + dv_floats + per_thread * threads + dq_floats), &mem, err));
+    b.dk_sum = dk_itself ? b.dk : sw_cpu_f32(&mem);
+    b.dv_sum = dv_itself ? b.dv : sw_cpu_f32(&mem) + dk_floats;
+    float *work = sw_cpu_f32(&mem) + dk_floats + dv_floats;
     b.dq_sum = work + per_thread * threads;
 #pragma omp parallel for schedule(static) num_threads(threads) if (s->items > 1)
     for (int t = 0; t < threads; t++)
         for (int64_t i = next_item(&next); i < s->items; i = next_item(&next)) backward_item(&b, i, work + t * per_thread);
-    join(cpu, b.dk_sum, s->groups, s->blocks, s->n, s->d, s->d_pad, scale, b.add_dk, b.dk);
+    join(cpu, b.dk_sum, s->groups, s->blocks, s->n, s->d, s->d_pad, 1, b.add_dk, b.dk);
     join(cpu, b.dv_sum, s->groups, s->blocks, s->n, s->e, s->e_pad, 1, b.add_dv, b.dv);
-    if (s->parts > 1) join(cpu, b.dq_sum, s->groups, s->parts, s->m, s->d, s->d, scale, b.add_dq, b.dq);
+    if (s->parts > 1) join(cpu, b.dq_sum, s->groups, s->parts, s->m, s->d, s->d, (float)b.scale, b.add_dq, b.dq);
     return SW_OK;
 }

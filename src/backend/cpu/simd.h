@@ -89,9 +89,9 @@ typedef struct sw_simd_attend_wide {
     /* backward only */
     const float *mean;    /* [queries]: y . dy, zero beyond the last query like what follows */
     const float *dyt;     /* [e][queries] */
-    const float *q_pad, *dy_pad; /* [queries][d_pad], [queries][e_pad], zero padded */
+    const float *q_pad, *dy_pad; /* [queries][d_pad], times scale; [queries][e_pad]; zero padded */
     float *grads;         /* [SW_ATTEND_KEYS][queries] work */
-    float *dqt;           /* [d][queries], added to; this and the next without the factor `scale` */
+    float *dqt;           /* [d][queries], added to, without the factor `scale` */
     float *dk_pad;        /* [keys][d_pad], added to */
     float *dv_pad;        /* [keys][e_pad], added to */
 } sw_simd_attend_wide;
