@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <tiffio.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/versions.h"
@@ -263,29 +264,34 @@ static uint64_t tiff_number(const uint8_t *from, int bytes, bool little)
     return value;
 }
 
-/* The first directory's rational `tag`, exactly; 0: none. libtiff hands it out as a float. */
-static double rational_of(FILE *file, uint16_t tag)
+static bool read_at(int fd, uint64_t offset, void *to, size_t bytes)
 {
-    uint8_t head[16], count_bytes[8], entry[20], pair[8];
-    if (fseek(file, 0, SEEK_SET) != 0 || fread(head, 1, 16, file) != 16) return 0;
-    bool little = head[0] == 'I';
-    bool big = tiff_number(head + 2, 2, little) == 43;
-    if (!big && tiff_number(head + 2, 2, little) != 42) return 0;
+    return offset <= INT64_MAX && pread(fd, to, bytes, (off_t)offset) == (ssize_t)bytes;
+}
+
+/* The first directory's rationals of the tags, exactly; 0: none. libtiff hands them out as floats. */
+static void rationals_of(int fd, const uint16_t tag[2], double value[2])
+{
+    enum { MOST_ENTRIES = 64 };
+    uint8_t head[16], count[8], entries[20 * MOST_ENTRIES], pair[8];
+    value[0] = value[1] = 0;
+    if (!read_at(fd, 0, head, sizeof head)) return;
+    bool little = head[0] == 'I', big = tiff_number(head + 2, 2, little) == 43;
     size_t count_size = big ? 8 : 2, entry_size = big ? 20 : 12;
-    if (fseeko(file, (off_t)tiff_number(head + (big ? 8 : 4), big ? 8 : 4, little), SEEK_SET) != 0) return 0;
-    if (fread(count_bytes, 1, count_size, file) != count_size) return 0;
-    uint64_t n = tiff_number(count_bytes, (int)count_size, little);
-    for (uint64_t i = 0; i < n && i < 4096; i++) {
-        if (fread(entry, 1, entry_size, file) != entry_size) return 0;
-        if (tiff_number(entry, 2, little) != tag) continue;
-        bool one = tiff_number(entry + 2, 2, little) == TIFF_RATIONAL && tiff_number(entry + 4, big ? 8 : 4, little) == 1;
-        if (!one) return 0;
+    uint64_t at = tiff_number(head + (big ? 8 : 4), big ? 8 : 4, little);
+    if ((!big && tiff_number(head + 2, 2, little) != 42) || !read_at(fd, at, count, count_size)) return;
+    uint64_t n = tiff_number(count, (int)count_size, little);
+    if (n > MOST_ENTRIES || !read_at(fd, at + count_size, entries, (size_t)n * entry_size)) return;
+    for (size_t i = 0; i < 2 * (size_t)n; i++) {
+        const uint8_t *entry = entries + i / 2 * entry_size;
+        bool one = tiff_number(entry, 2, little) == tag[i % 2] && tiff_number(entry + 2, 2, little) == TIFF_RATIONAL &&
+                   tiff_number(entry + 4, big ? 8 : 4, little) == 1;
+        if (!one) continue;
         if (big) memcpy(pair, entry + 12, 8);
-        else if (fseeko(file, (off_t)tiff_number(entry + 8, 4, little), SEEK_SET) != 0 || fread(pair, 1, 8, file) != 8) return 0;
+        else if (!read_at(fd, tiff_number(entry + 8, 4, little), pair, 8)) continue;
         uint64_t below = tiff_number(pair + 4, 4, little);
-        return below > 0 ? (double)tiff_number(pair, 4, little) / (double)below : 0;
+        if (below > 0) value[i % 2] = (double)tiff_number(pair, 4, little) / (double)below;
     }
-    return 0;
 }
 
 static bool begins(const char *text, const char *with)
@@ -366,26 +372,22 @@ static sw_status add_value(const char *description, const char *key, const char 
     return also ? sw_slide_facts_add(facts, also, value, err) : SW_OK;
 }
 
-static sw_status add_resolution(TIFF *tiff, const char *path, sw_slide_facts *facts, sw_error *err)
+static sw_status add_resolution(TIFF *tiff, sw_slide_facts *facts, sw_error *err)
 {
-    static const struct {
-        uint16_t tag;
-        const char *name;
-    } tags[] = {{TIFFTAG_XRESOLUTION, "tiff.XResolution"}, {TIFFTAG_YRESOLUTION, "tiff.YResolution"}};
+    static const uint16_t tag[2] = {TIFFTAG_XRESOLUTION, TIFFTAG_YRESOLUTION};
+    static const char *const name[2] = {"tiff.XResolution", "tiff.YResolution"};
     uint16_t unit = RESUNIT_INCH;
+    double value[2];
     char text[40];
     TIFFGetField(tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
     SW_TRY(sw_slide_facts_add(facts, "tiff.ResolutionUnit",
                               unit == RESUNIT_INCH ? "inch" : unit == RESUNIT_CENTIMETER ? "centimeter" : "unknown", err));
-    FILE *file = fopen(path, "rb");
-    sw_status status = SW_OK;
-    for (int i = 0; file && i < 2 && status == SW_OK; i++) {
-        double value = rational_of(file, tags[i].tag);
-        snprintf(text, sizeof text, "%.17g", value);
-        if (value > 0) status = sw_slide_facts_add(facts, tags[i].name, text, err);
+    rationals_of(TIFFFileno(tiff), tag, value);
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "%.17g", value[i]);
+        if (value[i] > 0) SW_TRY(sw_slide_facts_add(facts, name[i], text, err));
     }
-    if (file) fclose(file);
-    return status;
+    return SW_OK;
 }
 
 static sw_status slide_facts(const char *path, sw_slide_facts *facts, sw_tiff_grid **grid, bool *usual, sw_error *err)
@@ -402,7 +404,7 @@ static sw_status slide_facts(const char *path, sw_slide_facts *facts, sw_tiff_gr
         SW_TRY(add_value(description, "MPP", "openslide.mpp-x", "openslide.mpp-y", facts, &plain, err));
         SW_TRY(add_value(description, "AppMag", "openslide.objective-power", NULL, facts, &plain, err));
     }
-    SW_TRY(add_resolution(tiff, path, facts, err));
+    SW_TRY(add_resolution(tiff, facts, err));
     SW_TRY(add_levels(tiff, strcmp(kind, "generic-tiff") == 0, facts, grid, usual, err));
     *usual = *usual && plain && !m.first[0];
     return SW_OK;

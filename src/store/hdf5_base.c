@@ -10,7 +10,7 @@
 
 #define DIGITS(x) #x
 #define NUMBER(x) DIGITS(x)
-#define IMAGE_STEP ((size_t)1 << 16)
+#define IMAGE_STEP ((size_t)1 << 14)
 #define MOST_TEXT ((size_t)1 << 16)
 
 _Static_assert(sizeof(hid_t) == sizeof(int64_t), "handles are 64-bit");
