@@ -91,6 +91,10 @@ static sw_status look_at_data(plan *p, sw_error *err)
     bool features = *c->data.features;
     bool store = features ? given(p, "data.features", c->data.features, "slides and their features are not checked, which are taken to be 1024 wide")
                           : given(p, "data.store", c->data.store, "slides and their patches are not checked");
+    if (store && !features && strcmp(c->data.store, "none") == 0) {
+        store = given(p, "data.slides", c->data.slides, "slides and their patches are not checked");
+        store = given(p, "data.coords", c->data.coords, "where patches lie is not checked") && store;
+    }
     bool labels = given(p, "data.labels", c->data.labels, "bags, steps and hours are not known");
     given(p, "run.out", c->run.out, "train needs it");
     p->largest = LARGE_SLIDE;

@@ -28,6 +28,8 @@ static sw_status load_config(sw_trainer *t, sw_error *err)
     SW_TRY(sw_config_load(o->config_path, o->sets, o->n_sets, &t->config, err));
     const sw_config *c = &t->config;
     SW_TRY(refuse_placeholder("data.store", c->data.store, err));
+    SW_TRY(refuse_placeholder("data.slides", c->data.slides, err));
+    SW_TRY(refuse_placeholder("data.coords", c->data.coords, err));
     SW_TRY(refuse_placeholder("data.features", c->data.features, err));
     SW_TRY(refuse_placeholder("data.labels", c->data.labels, err));
     SW_TRY(refuse_placeholder("encoder.weights", c->encoder.weights, err));
