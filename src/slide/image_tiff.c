@@ -344,7 +344,7 @@ static sw_status add_levels(TIFF *tiff, bool generic, sw_slide_facts *facts, sw_
         if (last) level->downsample = ((double)facts->level[0].height / height + (double)facts->level[0].width / width) / 2;
         SW_TRY(read_places(tiff, &(*grids)[facts->n_levels - 1], err));
     } while (TIFFReadDirectory(tiff));
-    *usual = facts->n_levels > 0;
+    *usual = facts->n_levels > 0 && TIFFLastDirectory(tiff); /* not: the next one could not be read */
     return SW_OK;
 }
 
